@@ -1,0 +1,107 @@
+"""The compiled part of the build; everything else is in pyproject.toml.
+
+`simd/kernels.c` is compiled once per instruction set and dtype and linked into the one
+extension `cbp._kernels`; `simd/select.c` chooses among them at run time.
+
+CBP_DEBUG=1      bounds checks in Cython, assertions, no optimisation
+CBP_SANITIZE=1   the same under AddressSanitizer and UndefinedBehaviorSanitizer
+"""
+
+import os
+import platform
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SANITIZE = os.environ.get("CBP_SANITIZE") == "1"
+DEBUG = SANITIZE or os.environ.get("CBP_DEBUG") == "1"
+
+# Instruction sets beside the plain path, by machine, with the flags that turn them on.
+INSTRUCTION_SETS = {
+    "x86_64": {
+        "sse2": [],
+        "avx2": ["-mavx2", "-mfma"],
+        "avx512": ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"],
+    },
+    "aarch64": {"neon": []},
+}
+MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
+SIMD = "src/cbp/simd"
+
+
+class BuildExt(build_ext):
+    """Compiles the kernels of every instruction set into the extension."""
+
+    def build_extension(self, ext):
+        # Other compilers lack the vector extensions: they get the plain path.
+        has_vectors = self.compiler.compiler_type != "msvc"
+        machine = platform.machine()
+        sets = INSTRUCTION_SETS.get(MACHINES.get(machine, machine), {})
+        sets = {"plain": [], **(sets if has_vectors else {})}
+        flags = self.flags(has_vectors)
+
+        def compile_one(isa, dtype):
+            return self.compile_kernels(isa, dtype, flags + sets[isa])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            builds = product(sets, ("float32", "float64"))
+            for objects in pool.map(compile_one, *zip(*builds, strict=True)):
+                ext.extra_objects += objects
+        ext.define_macros += [(f"CBP_HAVE_{isa.upper()}", None) for isa in sets]
+        ext.extra_compile_args += flags
+        if SANITIZE:
+            ext.extra_link_args += ["-fsanitize=address,undefined"]
+        super().build_extension(ext)
+
+    def flags(self, has_vectors):
+        if not has_vectors:
+            return ["/std:c11", "/O2"]
+        flags = ["-std=c11", "-fno-math-errno", "-ffp-contract=fast", "-fwrapv"]
+        if SANITIZE:
+            flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+        return [*flags, *(["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-DNDEBUG"])]
+
+    def compile_kernels(self, isa, dtype, flags):
+        macros = [
+            ("CBP_TABLE", f"cbp_{isa}_{dtype}"),
+            ("CBP_ISA_NAME", f'"{isa}"'),
+            *([("CBP_FLOAT64", None)] if dtype == "float64" else []),
+            *([("CBP_PLAIN", None)] if isa == "plain" else []),
+        ]
+        return self.compiler.compile(
+            [f"{SIMD}/kernels.c"],
+            output_dir=os.path.join(self.build_temp, isa, dtype),
+            macros=macros,
+            extra_postargs=flags,
+            depends=[os.path.join(SIMD, name) for name in os.listdir(SIMD)],
+        )
+
+
+kernels = Extension(
+    "cbp._kernels",
+    ["src/cbp/_kernels.pyx", f"{SIMD}/select.c"],
+    include_dirs=[SIMD, numpy.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    depends=[f"{SIMD}/simd.h"],
+)
+
+setup(
+    ext_modules=cythonize(
+        [kernels],
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "initializedcheck": DEBUG,
+            "wraparound": False,
+            "cdivision": not DEBUG,
+            "embedsignature": True,
+            "freethreading_compatible": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt},
+)

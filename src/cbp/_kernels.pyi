@@ -1,0 +1,75 @@
+"""Types of the compiled door; `cbp.reference.Propagator` has the same interface."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reals: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+
+class Propagator:
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        activation: str,
+        output_activation: str,
+        loss: str,
+        alpha: float,
+        dtype: np.dtype,
+    ) -> None: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def layer_sizes(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def n_params(self) -> int: ...
+    def forward(self, params: Reals, X: Reals, a_out: Reals) -> None: ...
+    def inspect(
+        self,
+        params: Reals,
+        X: Reals,
+        y: Reals,
+        sample_losses_out: Reals,
+        z_out: Sequence[Reals],
+        a_out: Sequence[Reals],
+        delta_out: Sequence[Reals],
+        input_grads_out: Reals,
+    ) -> None: ...
+    def loss_and_grad(
+        self,
+        params: Reals,
+        X: Reals,
+        y: Reals,
+        sample_weight: Reals | None,
+        grad_out: Reals,
+    ) -> float: ...
+    def use_adam(
+        self,
+        m: Reals,
+        v: Reals,
+        steps: int,
+        learning_rate: float,
+        beta_1: float,
+        beta_2: float,
+        epsilon: float,
+    ) -> None: ...
+    def use_sgd(
+        self, velocity: Reals, learning_rate: float, momentum: float, nesterov: bool
+    ) -> None: ...
+    def begin_epoch(
+        self,
+        params: Reals,
+        X: Reals,
+        y: Reals,
+        sample_weight: Reals | None,
+        order: NDArray[np.intp],
+        batch_size: int,
+    ) -> None: ...
+    def advance(self, seconds: float) -> bool: ...
+    def end_epoch(self) -> tuple[float, int]: ...
+
+def available_instruction_sets() -> tuple[str, ...]: ...
+def elementwise(activation: str, x: Reals, out: Reals) -> None: ...

@@ -1,0 +1,46 @@
+"""The table of C kernels as Cython sees it; what they do is said in simd/simd.h."""
+
+from libc.stddef cimport ptrdiff_t
+
+
+cdef extern from "simd.h" nogil:
+    const int CBP_IDENTITY, CBP_LOGISTIC, CBP_TANH, CBP_RELU, CBP_SOFTMAX, CBP_EXP
+    const int CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON
+
+    ctypedef struct cbp_kernels:
+        const char *isa
+        ptrdiff_t (*padded_width)(ptrdiff_t) noexcept nogil
+        ptrdiff_t (*row_stride)(ptrdiff_t) noexcept nogil
+        ptrdiff_t (*packed_size)(ptrdiff_t, ptrdiff_t) noexcept nogil
+        void (*pack)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
+        void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
+        void (*transpose)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
+        void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, const void **,
+                        const void *, const void *, ptrdiff_t, void *,
+                        void *) noexcept nogil
+        void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, const void **,
+                         const void *, ptrdiff_t, const void *, void *) noexcept nogil
+        void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void **, ptrdiff_t,
+                         const void *, int, void *, void *) noexcept nogil
+        void (*output)(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
+                       void *) noexcept nogil
+        void (*error_signal)(ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t, const void *,
+                             const void *, void *, void *, void *) noexcept nogil
+        void (*weigh)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
+        void (*regularize)(ptrdiff_t, const void *, void *, double,
+                           double) noexcept nogil
+        double (*adam)(ptrdiff_t, const void *, double, double, double, double, double,
+                       double, void *, void *, void *) noexcept nogil
+        double (*sgd)(ptrdiff_t, const void *, double, double, double, double, int,
+                      void *, void *) noexcept nogil
+        double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
+        void (*gather)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const void *, ptrdiff_t,
+                       ptrdiff_t, void *) noexcept nogil
+        double (*weighted_sum)(ptrdiff_t, const void *, const void *) noexcept nogil
+        void (*map)(ptrdiff_t, int, const void *, void *) noexcept nogil
+
+    const cbp_kernels *cbp_select(const char *, int)
+    int cbp_available(const char **)
+    unsigned long long cbp_flush_subnormals()
+    void cbp_restore_subnormals(unsigned long long)
+    double cbp_clock()

@@ -1,0 +1,73 @@
+/* One table of kernels. setup.py compiles this file once per instruction set and dtype:
+ *
+ *   CBP_TABLE     name of the table, e.g. cbp_avx2_float32
+ *   CBP_ISA_NAME  what the instruction set is called in CBP_ISA
+ *   CBP_FLOAT64   defined for double
+ *   CBP_PLAIN     defined for the plain path, without vector extensions
+ *
+ * The headers say `static` throughout: nothing compiled for one instruction set can be
+ * linked into another.
+ */
+#include "simd.h"
+
+#include "output.h"
+#include "product.h"
+#include "update.h"
+
+static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
+{
+    const real *x = x_;
+    real *out = out_;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) store(out + i, activate(activation, load(x + i)));
+    if (i < n) {
+        real last[LANES] = {0};
+        memcpy(last, x + i, (n - i) * sizeof(real));
+        store(last, activate(activation, load(last)));
+        memcpy(out + i, last, (n - i) * sizeof(real));
+    }
+}
+
+static void gather(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source_,
+                   ptrdiff_t source_stride, ptrdiff_t stride, void *out_)
+{
+    const real *source = source_;
+    real *out = out_;
+    for (ptrdiff_t i = 0; i < rows; i++, out += stride) {
+        const real *row = source + (order ? order[i] : i) * source_stride;
+        for (ptrdiff_t j = 0; j < n; j++) out[j] = row[j];
+    }
+}
+
+static double weighted_sum(ptrdiff_t n, const void *weights_, const void *values_)
+{
+    const real *weights = weights_, *values = values_;
+    double sum = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        sum += weights ? (double)weights[i] * (double)values[i] : (double)values[i];
+    return sum;
+}
+
+const cbp_kernels CBP_TABLE = {
+    .isa = CBP_ISA_NAME,
+    .lanes = LANES,
+    .padded_width = padded_width,
+    .row_stride = row_stride,
+    .packed_size = packed_size,
+    .pack = pack,
+    .unpack = unpack,
+    .transpose = transpose,
+    .forward = forward,
+    .backward = backward,
+    .gradient = gradient,
+    .output = output,
+    .error_signal = error_signal,
+    .weigh = weigh,
+    .regularize = regularize,
+    .adam = adam,
+    .sgd = sgd,
+    .sum_of_squares = sum_of_squares,
+    .gather = gather,
+    .weighted_sum = weighted_sum,
+    .map = map,
+};

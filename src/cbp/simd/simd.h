@@ -1,0 +1,119 @@
+/* The kernels beneath _kernels.pyx: one table of functions per instruction set and
+ * per dtype, all compiled from kernels.c.
+ *
+ * Called by   _kernels.pyx only.
+ * Memory      the caller owns every buffer; nothing here allocates or can fail.
+ * Pointers    are void because one set of signatures serves float and double; the
+ *             table knows which of the two it was compiled for.
+ *
+ * Shapes, once for all functions below (n_in = n_{l-1}, n_out = n_l):
+ *
+ *   rows              number of samples in the block
+ *   a_in[rows]        pointers to the rows of a^{l-1}, n_in reals each
+ *   z, a, delta       (rows, stride): row-major, padded; lanes beyond the width of the
+ *                     layer hold finite values in z and a, and zeros in delta
+ *   W, WT, grad       packed panels: the columns of the matrix in groups of `panel`
+ *                     (the last group narrower, a multiple of `lanes`), each group a
+ *                     contiguous (n_rows_of_matrix, width of the group), padded by
+ *                     zeros. A product streams through one panel from end to end.
+ *   b, grad of b      padded to a multiple of `lanes` by zeros
+ */
+#ifndef CBP_SIMD_H
+#define CBP_SIMD_H
+
+#include <stddef.h>
+
+typedef enum {
+    CBP_IDENTITY,
+    CBP_LOGISTIC,
+    CBP_TANH,
+    CBP_RELU,
+    CBP_SOFTMAX,
+    CBP_EXP
+} cbp_activation;
+
+typedef enum { CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON } cbp_loss;
+
+typedef struct {
+    const char *isa;
+    ptrdiff_t lanes; /* reals in one vector; 1 on the plain path */
+
+    /* Sizes, in reals. */
+    ptrdiff_t (*padded_width)(ptrdiff_t n);
+    ptrdiff_t (*row_stride)(ptrdiff_t n);
+    ptrdiff_t (*packed_size)(ptrdiff_t n_rows, ptrdiff_t n_columns);
+
+    /* Between the plain (n_rows, n_columns) and the packed form of a matrix. */
+    void (*pack)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain, void *packed);
+    void (*unpack)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed, void *plain);
+    void (*transpose)(ptrdiff_t n_in, ptrdiff_t n_out, const void *W, void *WT);
+
+    /* z = a_in W + b; a = g(z). z may be NULL where nobody reads it. */
+    void (*forward)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
+                    const void *const *a_in, const void *W, const void *b,
+                    ptrdiff_t stride, void *z, void *a);
+
+    /* BP2: delta = (delta_next W^T) * g'(z), with g' computed from a. */
+    void (*backward)(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
+                     const void *const *delta_next, const void *WT, ptrdiff_t stride,
+                     const void *a, void *delta);
+
+    /* BP3, BP4 summed over the rows: grad_b (+)= delta, grad_W (+)= a_in delta. */
+    void (*gradient)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
+                     const void *const *a_in, ptrdiff_t stride, const void *delta,
+                     int accumulate, void *grad_W, void *grad_b);
+
+    /* a^L = g(z^L). */
+    void (*output)(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t stride,
+                   const void *z, void *a);
+
+    /* BP1: a^L, C_0 of each sample and delta^L = dC_0/dz^L from z^L and the targets
+     * (rows, stride) padded by zeros. */
+    void (*error_signal)(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
+                         ptrdiff_t stride, const void *z, const void *targets, void *a,
+                         void *delta, void *sample_losses);
+
+    /* delta *= weight of the row. */
+    void (*weigh)(ptrdiff_t rows, ptrdiff_t stride, const void *weights, void *delta);
+
+    /* grad = (grad + alpha * param) / S over n packed parameters. */
+    void (*regularize)(ptrdiff_t n, const void *params, void *grad, double alpha, double S);
+
+    /* One step of the solver over n packed parameters with that same gradient;
+     * returns ||params||^2 from before the step. */
+    double (*adam)(ptrdiff_t n, const void *grad, double alpha, double S, double rate,
+                   double beta_1, double beta_2, double epsilon, void *m, void *v,
+                   void *params);
+    double (*sgd)(ptrdiff_t n, const void *grad, double alpha, double S, double rate,
+                  double momentum, int nesterov, void *velocity, void *params);
+
+    double (*sum_of_squares)(ptrdiff_t n, const void *params);
+
+    /* Row order[i] of `source` (stride reals apart), or row i if order is NULL, into
+     * row i of `out`. */
+    void (*gather)(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source,
+                   ptrdiff_t source_stride, ptrdiff_t stride, void *out);
+
+    /* sum_i weights[i] * values[i]; weights 1 if NULL. */
+    double (*weighted_sum)(ptrdiff_t n, const void *weights, const void *values);
+
+    /* out[i] = g(x[i]), elementwise; softmax excepted. */
+    void (*map)(ptrdiff_t n, int activation, const void *x, void *out);
+} cbp_kernels;
+
+/* The best table for this processor, or the one named; NULL if the processor or the
+ * build lacks it. itemsize is 4 or 8. */
+const cbp_kernels *cbp_select(const char *isa, int itemsize);
+
+/* Names of the instruction sets that cbp_select would give here, best first; returns
+ * how many were written (at most 5). */
+int cbp_available(const char *names_out[5]);
+
+/* Subnormals flushed to zero on this thread until the returned state is restored. */
+unsigned long long cbp_flush_subnormals(void);
+void cbp_restore_subnormals(unsigned long long state);
+
+/* Seconds on a clock that serves for differences only. */
+double cbp_clock(void);
+
+#endif

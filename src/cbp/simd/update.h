@@ -1,0 +1,99 @@
+/* What is done once per step to every parameter, over packed vectors.
+ *
+ * n is a multiple of LANES; padding stays zero because its gradient is.
+ */
+#ifndef CBP_UPDATE_H
+#define CBP_UPDATE_H
+
+#include <assert.h>
+
+#include "elementary.h"
+
+/* Squares of reals summed into a double this often, so that the sum over millions of
+ * floats keeps the precision of its terms. */
+#define SQUARES_CHUNK 1024
+
+/* (grad + alpha param) / S: the mean over the samples, with the penalty's part. */
+INLINE vec mean_gradient(vec grad, vec param, real alpha, real inverse_S)
+{
+    return (grad + alpha * param) * inverse_S;
+}
+
+static double sum_of_squares(ptrdiff_t n, const void *params)
+{
+    const real *w = params;
+    double total = 0;
+    for (ptrdiff_t i = 0; i < n;) {
+        const ptrdiff_t end = n - i < SQUARES_CHUNK ? n : i + SQUARES_CHUNK;
+        vec sum = broadcast(0);
+        for (; i < end; i += LANES) sum = sum + load(w + i) * load(w + i);
+        total += lane_sum(sum);
+    }
+    return total;
+}
+
+static void regularize(ptrdiff_t n, const void *params, void *grad_, double alpha, double S)
+{
+    const real *w = params, inverse_S = (real)(1 / S);
+    real *grad = grad_;
+    for (ptrdiff_t i = 0; i < n; i += LANES)
+        store(grad + i, mean_gradient(load(grad + i), load(w + i), (real)alpha, inverse_S));
+}
+
+/* Kingma and Ba, "Adam" (2015), in the form in which the corrections of the bias of m
+ * and v are folded into `rate` (their section 2). */
+static double adam(ptrdiff_t n, const void *grad_, double alpha_, double S, double rate_,
+                   double beta_1_, double beta_2_, double epsilon_, void *m_, void *v_,
+                   void *params)
+{
+    const real *grad = grad_, alpha = (real)alpha_, inverse_S = (real)(1 / S);
+    const real rate = (real)rate_, beta_1 = (real)beta_1_, beta_2 = (real)beta_2_;
+    const real rest_1 = (real)(1 - beta_1_), rest_2 = (real)(1 - beta_2_);
+    const real epsilon = (real)epsilon_;
+    real *m = m_, *v = v_, *w = params;
+    double squares = 0;
+    assert(n % LANES == 0 && S > 0);
+    for (ptrdiff_t i = 0; i < n;) {
+        const ptrdiff_t end = n - i < SQUARES_CHUNK ? n : i + SQUARES_CHUNK;
+        vec sum = broadcast(0);
+        for (; i < end; i += LANES) {
+            const vec wi = load(w + i);
+            const vec g = mean_gradient(load(grad + i), wi, alpha, inverse_S);
+            const vec mi = beta_1 * load(m + i) + rest_1 * g;
+            const vec vi = beta_2 * load(v + i) + rest_2 * (g * g);
+            sum = sum + wi * wi;
+            store(m + i, mi);
+            store(v + i, vi);
+            store(w + i, wi - rate * mi / (square_root(vi) + epsilon));
+        }
+        squares += lane_sum(sum);
+    }
+    return squares;
+}
+
+/* velocity = momentum velocity - rate g; Nesterov's step looks one velocity ahead. */
+static double sgd(ptrdiff_t n, const void *grad_, double alpha_, double S, double rate_,
+                  double momentum_, int nesterov, void *velocity_, void *params)
+{
+    const real *grad = grad_, alpha = (real)alpha_, inverse_S = (real)(1 / S);
+    const real rate = (real)rate_, momentum = (real)momentum_;
+    real *velocity = velocity_, *w = params;
+    double squares = 0;
+    assert(n % LANES == 0 && S > 0);
+    for (ptrdiff_t i = 0; i < n;) {
+        const ptrdiff_t end = n - i < SQUARES_CHUNK ? n : i + SQUARES_CHUNK;
+        vec sum = broadcast(0);
+        for (; i < end; i += LANES) {
+            const vec wi = load(w + i);
+            const vec g = mean_gradient(load(grad + i), wi, alpha, inverse_S);
+            const vec vi = momentum * load(velocity + i) - rate * g;
+            sum = sum + wi * wi;
+            store(velocity + i, vi);
+            store(w + i, wi + (nesterov ? momentum * vi - rate * g : vi));
+        }
+        squares += lane_sum(sum);
+    }
+    return squares;
+}
+
+#endif

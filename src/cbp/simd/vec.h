@@ -1,0 +1,157 @@
+/* One vector of reals, by the vector extensions of GCC and Clang; one real elsewhere.
+ *
+ * Written as ordinary arithmetic: `a + s * b` works for vectors, for a vector and a
+ * scalar, and (plain path) for single reals. Masks are integers, all ones for true.
+ */
+#ifndef CBP_VEC_H
+#define CBP_VEC_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef CBP_FLOAT64
+typedef double real;
+typedef int64_t integer;
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define ROUNDER 0x1.8p52 /* adding and subtracting it rounds to an integer */
+#else
+typedef float real;
+typedef int32_t integer;
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define ROUNDER 0x1.8p23f
+#endif
+
+#if defined(CBP_PLAIN) || !(defined(__GNUC__) || defined(__clang__))
+#define VECTOR_BYTES 0
+#elif defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#define RESTRICT __restrict__
+#else
+#define INLINE static inline
+#define UNROLL
+#define RESTRICT
+#endif
+
+#if VECTOR_BYTES
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef integer ivec __attribute__((vector_size(VECTOR_BYTES)));
+/* The same in memory: aligned like a real only, and free to alias. */
+typedef real vec_in_memory
+    __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+#define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(real)))
+
+INLINE vec load(const real *p) { return *(const vec_in_memory *)p; }
+INLINE void store(real *p, vec x) { *(vec_in_memory *)p = x; }
+INLINE vec broadcast(real x) { return x - (vec){0}; }
+INLINE ivec bits(vec x) { return (ivec)x; }
+INLINE vec from_bits(ivec x) { return (vec)x; }
+INLINE ivec mask_less(vec x, vec y) { return x < y; }
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+INLINE vec square_root(vec x)
+{
+#if VECTOR_BYTES == 64 && defined(CBP_FLOAT64)
+    return (vec)_mm512_sqrt_pd((__m512d)x);
+#elif VECTOR_BYTES == 64
+    return (vec)_mm512_sqrt_ps((__m512)x);
+#elif VECTOR_BYTES == 32 && defined(CBP_FLOAT64)
+    return (vec)_mm256_sqrt_pd((__m256d)x);
+#elif VECTOR_BYTES == 32
+    return (vec)_mm256_sqrt_ps((__m256)x);
+#elif defined(__SSE2__) && defined(CBP_FLOAT64)
+    return (vec)_mm_sqrt_pd((__m128d)x);
+#elif defined(__SSE2__)
+    return (vec)_mm_sqrt_ps((__m128)x);
+#elif defined(__aarch64__) && defined(CBP_FLOAT64)
+    return (vec)vsqrtq_f64((float64x2_t)x);
+#elif defined(__aarch64__)
+    return (vec)vsqrtq_f32((float32x4_t)x);
+#else
+    for (ptrdiff_t i = 0; i < LANES; i++) x[i] = (real)sqrt((double)x[i]);
+    return x;
+#endif
+}
+
+INLINE real lane_sum(vec x)
+{
+    real lanes[LANES], sum = 0;
+    store(lanes, x);
+    for (ptrdiff_t i = 0; i < LANES; i++) sum += lanes[i];
+    return sum;
+}
+
+INLINE real lane_max(vec x)
+{
+    real lanes[LANES], max;
+    store(lanes, x);
+    max = lanes[0];
+    for (ptrdiff_t i = 1; i < LANES; i++) max = lanes[i] > max ? lanes[i] : max;
+    return max;
+}
+
+/* All ones in the lanes below n, zeros above. */
+INLINE ivec mask_first(ptrdiff_t n)
+{
+    ivec mask;
+    for (ptrdiff_t i = 0; i < LANES; i++) mask[i] = -(integer)(i < n);
+    return mask;
+}
+
+#else /* plain path */
+
+typedef real vec;
+typedef integer ivec;
+#define LANES ((ptrdiff_t)1)
+
+INLINE vec load(const real *p) { return *p; }
+INLINE void store(real *p, vec x) { *p = x; }
+INLINE vec broadcast(real x) { return x; }
+INLINE ivec bits(vec x) { ivec i; memcpy(&i, &x, sizeof i); return i; }
+INLINE vec from_bits(ivec i) { vec x; memcpy(&x, &i, sizeof x); return x; }
+INLINE ivec mask_less(vec x, vec y) { return -(ivec)(x < y); }
+INLINE vec square_root(vec x) { return (real)sqrt((double)x); }
+INLINE real lane_sum(vec x) { return x; }
+INLINE real lane_max(vec x) { return x; }
+INLINE ivec mask_first(ptrdiff_t n) { return -(ivec)(0 < n); }
+
+#endif
+
+INLINE vec select(ivec mask, vec yes, vec no)
+{
+    return from_bits((mask & bits(yes)) | (~mask & bits(no)));
+}
+INLINE vec keep(ivec mask, vec x) { return from_bits(mask & bits(x)); }
+/* x where it is NaN: comparisons with NaN are false. */
+INLINE vec at_least(vec x, real low) { return select(mask_less(x, broadcast(low)), broadcast(low), x); }
+INLINE vec at_most(vec x, real high) { return select(mask_less(broadcast(high), x), broadcast(high), x); }
+INLINE vec magnitude(vec x) { return from_bits(bits(x) & ~bits(broadcast((real)-0.0))); }
+INLINE vec with_sign_of(vec magnitude_of, vec sign_of)
+{
+    return from_bits(bits(magnitude_of) | (bits(sign_of) & bits(broadcast((real)-0.0))));
+}
+
+INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+#endif

@@ -1,0 +1,459 @@
+"""The compiled kernels give what the equations in cbp.reference give.
+
+Inputs are drawn as float32 numbers, so that one result of the reference serves both
+dtypes. Errors are measured against the largest entry of an array: an entry that is
+zero but for rounding has no relative error worth the name. Where a whole array came
+about by cancellation (a loss near its minimum, say), they are measured against
+SMALLEST_SCALE, a tenth of the size of what goes in.
+"""
+
+import gc
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+from cbp import _kernels, reference
+from cbp.functions import ACTIVATIONS, LOSSES
+
+RTOL = {np.float64: 1e-12, np.float32: 1e-5}
+ISAS = _kernels.available_instruction_sets()
+SMALLEST_SCALE = 0.1
+PAIRS = [(loss, output) for loss, outputs in LOSSES.items() for output in outputs]
+WIDTHS = (1, 2, 3, 17, 33)
+BATCHES = (1, 2, 7, 64)
+ALPHA = 0.25
+#: A relu this close to its kink may fall on either side of it by rounding alone.
+KINK = 1e-5
+
+
+def n_params(sizes):
+    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+
+
+def draw_params(rng, sizes):
+    coefs, intercepts = [], []
+    for n_in, n_out in pairwise(sizes):
+        coefs.append(rng.normal(size=n_in * n_out) / np.sqrt(n_in))
+        intercepts.append(0.5 * rng.normal(size=n_out))
+    return np.concatenate(coefs + intercepts)
+
+
+def draw_targets(rng, loss, output, n, width):
+    if loss == "poisson":
+        return rng.poisson(2.0, size=(n, width)).astype(float)
+    if loss == "log_loss" and output == "softmax":
+        return np.eye(width)[rng.integers(width, size=n)]
+    if loss == "log_loss":
+        return rng.integers(2, size=(n, width)).astype(float)
+    return rng.normal(size=(n, width))
+
+
+def draw(seed, sizes, loss, output, n):
+    """params, X, y, weights: representable as float32, held as float64."""
+    rng = np.random.default_rng(seed)
+    arrays = (
+        draw_params(rng, sizes),
+        rng.normal(size=(n, sizes[0])),
+        draw_targets(rng, loss, output, n, sizes[-1]),
+        rng.integers(0, 4, size=n) + 0.5,
+    )
+    return [array.astype(np.float32).astype(np.float64) for array in arrays]
+
+
+def inspect(propagator, dtype, sizes, params, X, y):
+    """Everything `Propagator.inspect` writes, as one dict of arrays."""
+    n = len(X)
+    result = {"sample_losses": np.full(n, np.nan, dtype)}
+    result["input_grads"] = np.full((n, sizes[0]), np.nan, dtype)
+    layers = {
+        name: [np.full((n, width), np.nan, dtype) for width in sizes[1:]]
+        for name in ("z", "a", "delta")
+    }
+    propagator.inspect(
+        params,
+        X,
+        y,
+        result["sample_losses"],
+        layers["z"],
+        layers["a"],
+        layers["delta"],
+        result["input_grads"],
+    )
+    for name, arrays in layers.items():
+        result |= {f"{name}[{layer}]": array for layer, array in enumerate(arrays, 1)}
+    return result
+
+
+def everything(Propagator, dtype, spec, arrays):
+    """All that a network computes from one batch, by one implementation."""
+    sizes, activation, output, loss = spec
+    params, X, y, weights = (np.array(array, dtype) for array in arrays)
+    propagator = Propagator(sizes, activation, output, loss, ALPHA, np.dtype(dtype))
+    result = inspect(propagator, dtype, sizes, params, X, y)
+    for name, sample_weight in (("", None), (" weighted", weights)):
+        gradient = np.full_like(params, np.nan)
+        loss_value = propagator.loss_and_grad(params, X, y, sample_weight, gradient)
+        result[f"loss{name}"] = np.array(loss_value)
+        result[f"gradient{name}"] = gradient
+    return result
+
+
+def assert_same(actual, expected, rtol, context):
+    for name, array in expected.items():
+        scale = np.abs(array).max(initial=SMALLEST_SCALE)
+        error = np.abs(actual[name] - array).max(initial=0.0)
+        assert error <= rtol * scale, (*context, name, error, scale)
+
+
+def assert_forward_is_the_last_activation(dtype, spec, arrays, inspected):
+    sizes, activation, output, loss = spec
+    params, X = (np.array(array, dtype) for array in arrays[:2])
+    out = np.full((len(X), sizes[-1]), np.nan, dtype)
+    propagator = _kernels.Propagator(
+        sizes, activation, output, loss, ALPHA, np.dtype(dtype)
+    )
+    propagator.forward(params, X, out)
+    # Not bitwise: log_loss shares e^-|z| between a and the loss.
+    np.testing.assert_allclose(out, inspected[f"a[{len(sizes) - 1}]"], RTOL[dtype])
+
+
+def reference_away_from_kinks(spec, n):
+    """Inputs and the reference's result, none of whose relus is near its kink."""
+    sizes, activation, output, loss = spec
+    for seed in range(100):
+        arrays = draw(seed, sizes, loss, output, n)
+        expected = everything(reference.Propagator, np.float64, spec, arrays)
+        depth = len(sizes) - 1
+        kinked = [f"z[{layer}]" for layer in range(1, depth) if activation == "relu"]
+        kinked += [f"z[{depth}]"] if output == "relu" else []
+        if all(np.abs(expected[name]).min() > KINK for name in kinked):
+            return arrays, expected
+    raise AssertionError(f"no inputs away from the kinks of relu for {spec}")
+
+
+@pytest.mark.parametrize("depth", range(5))
+@pytest.mark.parametrize(("loss", "output"), PAIRS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_kernels_equal_the_reference(monkeypatch, activation, loss, output, depth):
+    for width, n in product(WIDTHS, BATCHES):
+        spec = ((width,) * (depth + 2), activation, output, loss)
+        arrays, expected = reference_away_from_kinks(spec, n)
+        for dtype, isa in product(RTOL, ISAS):
+            monkeypatch.setenv("CBP_ISA", isa)
+            actual = everything(_kernels.Propagator, dtype, spec, arrays)
+            context = (width, n, dtype.__name__, isa)
+            assert_same(actual, expected, RTOL[dtype], context)
+            assert_forward_is_the_last_activation(dtype, spec, arrays, actual)
+
+
+MIXED_SIZES = [(5, 1, 33), (33, 1), (1, 40, 2, 9), (17, 3, 65, 4), (2, 100, 10)]
+
+
+@pytest.mark.parametrize("sizes", MIXED_SIZES)
+@pytest.mark.parametrize("n", [5, 600])
+def test_widths_that_differ_and_batches_of_many_blocks(monkeypatch, sizes, n):
+    spec = (sizes, "tanh", "softmax", "log_loss")
+    arrays = draw(1, sizes, "log_loss", "softmax", n)
+    expected = everything(reference.Propagator, np.float64, spec, arrays)
+    for dtype, isa in product(RTOL, ISAS):
+        monkeypatch.setenv("CBP_ISA", isa)
+        actual = everything(_kernels.Propagator, dtype, spec, arrays)
+        assert_same(actual, expected, RTOL[dtype], (dtype.__name__, isa))
+
+
+# ---- epochs ------------------------------------------------------------------------
+
+SOLVERS = {
+    "adam": ("use_adam", 2, (0, 0.01, 0.9, 0.999, 1e-8)),
+    "sgd": ("use_sgd", 1, (0.05, 0.0, False)),
+    "momentum": ("use_sgd", 1, (0.05, 0.9, False)),
+    "nesterov": ("use_sgd", 1, (0.05, 0.9, True)),
+}
+#: Rounding grows from step to step: up to 100 of them here.
+EPOCH_RTOL = {np.float64: 1e-11, np.float32: 1e-3}
+EPOCH_SPEC = ((3, 17, 5, 2), "tanh", "identity", "squared_error")
+
+
+def train(Propagator, dtype, solver, arrays, weighted, batch_size, seconds, epochs=2):
+    """Parameters, moments and losses after some epochs, in shuffled order."""
+    use, n_moments, settings = SOLVERS[solver]
+    sizes, activation, output, loss = EPOCH_SPEC
+    params, X, y, weights = (np.array(array, dtype) for array in arrays)
+    moments = [np.zeros_like(params) for _ in range(n_moments)]
+    propagator = Propagator(sizes, activation, output, loss, ALPHA, np.dtype(dtype))
+    rng = np.random.default_rng(3)
+    losses, steps = [], 0
+    for _ in range(epochs):
+        order = rng.permutation(len(X)).astype(np.intp)
+        if use == "use_adam":
+            settings = (steps, *settings[1:])
+        getattr(propagator, use)(*moments, *settings)
+        sample_weight = weights if weighted else None
+        propagator.begin_epoch(params, X, y, sample_weight, order, batch_size)
+        while not propagator.advance(seconds):
+            pass
+        epoch_loss, steps = propagator.end_epoch()
+        losses.append(epoch_loss)
+    result = {f"moment {i}": moment for i, moment in enumerate(moments)}
+    return result | {"params": params, "losses": np.array(losses)}
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 50, 1000])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_epochs_equal_the_reference(monkeypatch, solver, weighted, batch_size):
+    arrays = draw(2, EPOCH_SPEC[0], "squared_error", "identity", 50)
+    arguments = (solver, arrays, weighted, batch_size, 60.0)
+    expected = train(reference.Propagator, np.float64, *arguments)
+    for dtype, isa in product(RTOL, ISAS):
+        monkeypatch.setenv("CBP_ISA", isa)
+        actual = train(_kernels.Propagator, dtype, *arguments)
+        assert_same(actual, expected, EPOCH_RTOL[dtype], (dtype.__name__, isa))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_an_epoch_in_many_calls_is_bitwise_the_epoch_in_one(solver):
+    arrays = draw(2, EPOCH_SPEC[0], "squared_error", "identity", 3000)
+    in_one, in_many = (
+        train(_kernels.Propagator, np.float32, solver, arrays, True, 1000, seconds)
+        for seconds in (60.0, 0.0)
+    )
+    for name, array in in_one.items():
+        np.testing.assert_array_equal(in_many[name], array, err_msg=name)
+
+
+def test_a_batch_of_weight_zero_changes_nothing():
+    params, X, y, _ = draw(4, EPOCH_SPEC[0], "squared_error", "identity", 8)
+    weights = np.array([0.0] * 4 + [1.0] * 4)
+    propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
+
+    def epoch(order):
+        trained, velocity = params.copy(), np.zeros_like(params)
+        propagator.use_sgd(velocity, 0.1, 0.9, True)
+        propagator.begin_epoch(trained, X, y, weights, np.array(order), 4)
+        assert propagator.advance(60.0)
+        return trained, *propagator.end_epoch()
+
+    both, loss_of_both, steps = epoch([0, 1, 2, 3, 4, 5, 6, 7])
+    second, loss_of_second, _ = epoch([4, 5, 6, 7])
+    np.testing.assert_array_equal(both, second)
+    assert steps == 1
+    assert loss_of_both == loss_of_second / 2
+
+
+# ---- bits, memory, numbers at the edge ---------------------------------------------
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("sizes", [(3, 8, 1), (64, 100, 10), (7, 37, 101, 3)])
+def test_a_row_gives_the_same_bits_alone_and_in_any_batch(
+    monkeypatch, isa, dtype, sizes
+):
+    monkeypatch.setenv("CBP_ISA", isa)
+    params, X, *_ = draw(5, sizes, "log_loss", "softmax", 400)
+    params, X = params.astype(dtype), X.astype(dtype)
+    propagator = _kernels.Propagator(
+        sizes, "logistic", "softmax", "log_loss", 0.0, np.dtype(dtype)
+    )
+
+    def forward(rows):
+        out = np.empty((len(rows), sizes[-1]), dtype)
+        propagator.forward(params, rows, out)
+        return out
+
+    whole = forward(X)
+    for start, stop in [(0, 1), (399, 400), (3, 10), (100, 355)]:
+        np.testing.assert_array_equal(forward(X[start:stop]), whole[start:stop])
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("n", [1, 2, 7, 64, 300])
+def test_outputs_are_filled_and_nothing_beside_them_is_touched(
+    monkeypatch, isa, dtype, n
+):
+    monkeypatch.setenv("CBP_ISA", isa)
+    sizes = (3, 17, 5)
+    canaries = []
+
+    def guarded(shape):
+        """An array with canary bytes before and after it."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = np.full(size + 128, 0xA5, np.uint8)
+        canaries.append((memory[:64], memory[64 + size :]))
+        return memory[64 : 64 + size].view(dtype).reshape(shape)
+
+    arrays = draw(6, sizes, "log_loss", "softmax", n)
+    params, X, y, weights = (array.astype(dtype) for array in arrays)
+    propagator = _kernels.Propagator(
+        sizes, "relu", "softmax", "log_loss", ALPHA, np.dtype(dtype)
+    )
+    outputs = [guarded((n, sizes[-1])), guarded(params.shape), guarded((n,))]
+    z, a, delta = ([guarded((n, width)) for width in sizes[1:]] for _ in range(3))
+    trained, m, v = (guarded(params.shape) for _ in range(3))
+    trained[:], m[:], v[:] = params, 0, 0
+
+    propagator.forward(params, X, outputs[0])
+    propagator.loss_and_grad(params, X, y, weights, outputs[1])
+    outputs.append(guarded((n, sizes[0])))
+    propagator.inspect(params, X, y, outputs[2], z, a, delta, outputs[3])
+    propagator.use_adam(m, v, 0, 0.01, 0.9, 0.999, 1e-8)
+    propagator.begin_epoch(trained, X, y, weights, np.arange(n), 32)
+    assert propagator.advance(60.0)
+    propagator.end_epoch()
+
+    canary = np.full(1, 0xA5A5A5A5A5A5A5A5, np.uint64).view(dtype)[0]
+    for array in (*outputs, *z, *a, *delta, trained, m, v):
+        assert not (array == canary).any()
+    for before, after in canaries:
+        assert (before == 0xA5).all()
+        assert (after == 0xA5).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("function", ["exp", "tanh", "logistic"])
+def test_elementary_functions_are_right_to_a_few_ulp(monkeypatch, isa, dtype, function):
+    exact = {
+        "exp": np.exp,
+        "tanh": np.tanh,
+        "logistic": lambda x: np.where(x < 0, np.exp(x), 1) / (1 + np.exp(-np.abs(x))),
+    }[function]
+    monkeypatch.setenv("CBP_ISA", isa)
+    limit = 85.0 if dtype == np.float32 else 700.0
+    x = np.concatenate(
+        [np.linspace(-limit, limit, 20001), np.linspace(-1, 1, 2001), [0.0, -0.0]]
+    ).astype(dtype)
+    out = np.empty_like(x)
+    _kernels.elementwise(function, x, out)
+    expected = exact(x.astype(np.longdouble)).astype(dtype)
+    ulps = np.abs(out - expected) / np.spacing(np.abs(expected))
+    assert ulps.max() <= (2 if function == "exp" else 4)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", RTOL)
+def test_elementary_functions_at_the_ends_of_the_range(monkeypatch, isa, dtype):
+    monkeypatch.setenv("CBP_ISA", isa)
+    x = np.array([-np.inf, -1e4, 1e4, np.inf, np.nan], dtype)
+    ends = {
+        "exp": [0, 0, np.inf, np.inf, np.nan],
+        "tanh": [-1, -1, 1, 1, np.nan],
+        "logistic": [0, 0, 1, 1, np.nan],
+        "relu": [0, 0, 1e4, np.inf, np.nan],
+        "identity": x,
+    }
+    for function, expected in ends.items():
+        out = np.empty_like(x)
+        _kernels.elementwise(function, x, out)
+        np.testing.assert_array_equal(out, np.array(expected, dtype), function)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("loss", "output", "z", "y", "expected"),
+    [
+        ("log_loss", "logistic", [800.0], [0.0], 800.0),
+        ("log_loss", "logistic", [-800.0], [1.0], 800.0),
+        ("log_loss", "logistic", [800.0], [1.0], 0.0),
+        ("log_loss", "softmax", [1000.0, 0.0], [0.0, 1.0], 1000.0),
+        ("log_loss", "softmax", [1000.0, 0.0], [1.0, 0.0], 0.0),
+        ("poisson", "exp", [-800.0], [0.0], 0.0),
+        ("poisson", "exp", [-800.0], [1.0], 799.0),
+    ],
+)
+def test_losses_have_no_logarithm_of_a_rounded_zero(
+    monkeypatch, isa, loss, output, z, y, expected
+):
+    monkeypatch.setenv("CBP_ISA", isa)
+    sizes = (1, len(z))
+    params = np.array([0.0] * len(z) + z)
+    propagator = _kernels.Propagator(
+        sizes, "relu", output, loss, 0.0, np.dtype(np.float64)
+    )
+    gradient = np.empty_like(params)
+    X, y = np.ones((1, 1)), np.array([y])
+    assert propagator.loss_and_grad(params, X, y, None, gradient) == expected
+    assert np.isfinite(gradient).all()
+
+
+def test_rows_beyond_two_gigabytes_are_found(tmp_path):
+    n, width = 2**29 + 7, 2
+    X = np.memmap(tmp_path / "X", np.float64, "w+", shape=(n, width))  # sparse file
+    y = np.memmap(tmp_path / "y", np.float64, "w+", shape=(n, 1))
+    X[-3:], y[-3:] = [[1, 2], [3, 4], [5, 6]], [[7], [8], [9]]
+    params = np.array([0.5, -1.0, 0.25])
+    propagator = _kernels.Propagator(
+        (width, 1), "relu", "identity", "squared_error", 0.0, np.dtype(np.float64)
+    )
+    velocity = np.zeros_like(params)
+    far, near = params.copy(), params.copy()
+    for trained, rows, targets in (
+        (far, np.asarray(X), np.asarray(y)),
+        (near, np.array(X[-3:]), np.array(y[-3:])),
+    ):
+        velocity[:] = 0
+        propagator.use_sgd(velocity, 0.1, 0.0, False)
+        order = np.arange(len(rows) - 3, len(rows))
+        propagator.begin_epoch(trained, rows, targets, None, order, 3)
+        assert propagator.advance(60.0)
+        propagator.end_epoch()
+    assert not np.array_equal(near, params)
+    np.testing.assert_array_equal(far, near)
+
+
+def test_training_leaves_the_floating_point_flags_as_they_were():
+    arrays = draw(7, EPOCH_SPEC[0], "squared_error", "identity", 20)
+    train(_kernels.Propagator, np.float32, "adam", arrays, False, 8, 60.0)
+    subnormal = np.float32(1e-45)
+    assert subnormal + np.float32(0) != 0
+
+
+def test_what_is_not_laid_out_as_the_kernels_need_it_is_refused():
+    sizes = (2, 3, 1)
+    propagator = _kernels.Propagator(
+        sizes, "relu", "identity", "squared_error", 0.0, np.dtype(np.float64)
+    )
+    params, X, out = np.zeros(n_params(sizes)), np.zeros((4, 2)), np.zeros((4, 1))
+    read_only = out.copy()
+    read_only.flags.writeable = False
+    table = [
+        (TypeError, "params", (params.astype(np.float32), X, out)),
+        (TypeError, "params", (list(params), X, out)),
+        (ValueError, "params", (params[:-1], X, out)),
+        (ValueError, "params", (np.zeros(2 * params.size)[::2], X, out)),
+        (TypeError, "X", (params, X.astype(np.float32), out)),
+        (ValueError, "X", (params, np.zeros((4, 3)), out)),
+        (ValueError, "X", (params, np.asfortranarray(X), out)),
+        (ValueError, "a_out", (params, X, np.zeros((5, 1)))),
+        (ValueError, "a_out", (params, X, read_only)),
+    ]
+    for error, name, arguments in table:
+        with pytest.raises(error, match=name):
+            propagator.forward(*arguments)
+    propagator.forward(params, X, out)
+    for call in (lambda: propagator.advance(1.0), propagator.end_epoch):
+        with pytest.raises(ValueError, match="begin_epoch"):
+            call()
+    with pytest.raises(ValueError, match="use_adam or use_sgd"):
+        propagator.begin_epoch(params, X, out, None, np.arange(4), 2)
+    propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False)
+    with pytest.raises(ValueError, match="order"):
+        propagator.begin_epoch(params, X, out, None, np.array([0, 4]), 2)
+    propagator.begin_epoch(params, X, out, None, np.arange(4), 2)
+    with pytest.raises(ValueError, match="end_epoch"):
+        propagator.forward(params, X, out)
+
+
+def test_a_propagator_can_be_thrown_away_in_the_middle_of_an_epoch():
+    params, X, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 50)
+    before = params.copy()
+    propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
+    propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False)
+    propagator.begin_epoch(params, X, y, None, np.arange(50), 5)
+    propagator.advance(0.0)
+    del propagator
+    gc.collect()
+    np.testing.assert_array_equal(params, before)
