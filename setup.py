@@ -3,7 +3,7 @@
 `simd/kernels.c` is compiled once per instruction set and dtype and linked into the one
 extension `cbp._kernels`; `simd/select.c` chooses among them at run time.
 
-CBP_DEBUG=1      bounds checks in Cython, assertions, no optimisation
+CBP_DEBUG=1      assertions on sizes and rows, bounds checks in Cython, -O1
 CBP_SANITIZE=1   the same under AddressSanitizer and UndefinedBehaviorSanitizer
 """
 
@@ -16,6 +16,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 SANITIZE = os.environ.get("CBP_SANITIZE") == "1"
 DEBUG = SANITIZE or os.environ.get("CBP_DEBUG") == "1"
@@ -36,12 +37,18 @@ SIMD = "src/cbp/simd"
 class BuildExt(build_ext):
     """Compiles the kernels of every instruction set into the extension."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        # The switches are no files: what an earlier build left may be of another kind.
+        self.force = True
+
     def build_extension(self, ext):
         # Other compilers lack the vector extensions: they get the plain path.
         has_vectors = self.compiler.compiler_type != "msvc"
         machine = platform.machine()
         sets = INSTRUCTION_SETS.get(MACHINES.get(machine, machine), {})
-        sets = {"plain": [], **(sets if has_vectors else {})}
+        sets = {isa: sets[isa] for isa in sets if has_vectors and self.knows(sets[isa])}
+        sets = {"plain": [], **sets}
         flags = self.flags(has_vectors)
 
         def compile_one(isa, dtype):
@@ -57,13 +64,27 @@ class BuildExt(build_ext):
             ext.extra_link_args += ["-fsanitize=address,undefined"]
         super().build_extension(ext)
 
+    def knows(self, flags):
+        """Whether the compiler takes these flags: an old one may lack a late set."""
+        os.makedirs(self.build_temp, exist_ok=True)
+        empty = os.path.join(self.build_temp, "empty.c")
+        with open(empty, "w") as file:
+            file.write("int cbp_empty;")
+        try:
+            self.compiler.compile([empty], extra_postargs=["-Werror", *flags])
+        except CompileError:
+            return False
+        return True
+
     def flags(self, has_vectors):
         if not has_vectors:
             return ["/std:c11", "/O2"]
         flags = ["-std=c11", "-fno-math-errno", "-ffp-contract=fast", "-fwrapv"]
         if SANITIZE:
             flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
-        return [*flags, *(["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-DNDEBUG"])]
+        return flags + (
+            ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
+        )
 
     def compile_kernels(self, isa, dtype, flags):
         macros = [
@@ -92,7 +113,7 @@ kernels = Extension(
 setup(
     ext_modules=cythonize(
         [kernels],
-        build_dir="build/cython",
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

@@ -108,10 +108,20 @@ print(in_epoch)
 """
 
 
+pytestmark = [
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"),
+        reason="malloc is counted through LD_PRELOAD, which Linux has",
+    ),
+    pytest.mark.skipif(
+        "asan" in os.environ.get("LD_PRELOAD", ""),
+        reason="AddressSanitizer has put its own malloc there",
+    ),
+]
+
+
 @pytest.fixture(scope="module")
 def counter(tmp_path_factory):
-    if not sys.platform.startswith("linux"):
-        pytest.skip("malloc is counted through LD_PRELOAD, which Linux has")
     folder = tmp_path_factory.mktemp("counter")
     source, library = folder / "counter.c", folder / "counter.so"
     source.write_text(COUNTER)

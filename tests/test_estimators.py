@@ -394,6 +394,22 @@ def test_layout_of_y_and_weights_does_not_matter(layout):
     np.testing.assert_array_equal(model.network_.params_, plain.network_.params_)
 
 
+@pytest.mark.parametrize("dtype", [bool, int, np.float32])
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"list", "byte-swapped"}))
+def test_layout_of_labels_does_not_matter(layout, dtype):
+    X, y = samples("multilabel")
+    plain = MLPClassifier(**QUICK).fit(X, y)
+    model = MLPClassifier(**QUICK).fit(X, LAYOUTS[layout](y.astype(dtype)))
+    np.testing.assert_array_equal(model.network_.params_, plain.network_.params_)
+
+
+def test_one_number_for_a_weight_is_that_weight_for_all():
+    X, y = samples("regression")
+    plain = MLPRegressor(**QUICK).fit(X, y, np.full(len(X), 2.0))
+    model = MLPRegressor(**QUICK).fit(X, y, 2.0)
+    np.testing.assert_array_equal(model.network_.params_, plain.network_.params_)
+
+
 def test_memory_mapped_X_is_read(tmp_path):
     X, y = samples("regression")
     plain = MLPRegressor(**QUICK).fit(X, y)
@@ -401,23 +417,33 @@ def test_memory_mapped_X_is_read(tmp_path):
     np.testing.assert_array_equal(model.network_.params_, plain.network_.params_)
 
 
+def peak_memory_of_fit(model, X, y):
+    tracemalloc.start()
+    model.fit(X, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_X_is_not_copied(dtype):
     X = np.random.RandomState(0).normal(size=(1000, 200)).astype(dtype)
     model = MLPRegressor(hidden_layer_sizes=(), max_iter=1, batch_size=10)
-
-    def peak_memory(X):
-        y = X[:, 0].copy()
-        tracemalloc.start()
-        model.fit(X, y)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        return peak
-
     few, many = X[:100], X
-    peak_memory(few)  # imports the implementation
-    growth = peak_memory(many) - peak_memory(few)
+    peak_memory_of_fit(model, few, few[:, 0].copy())  # imports the implementation
+    growth = peak_memory_of_fit(model, many, many[:, 0].copy())
+    growth -= peak_memory_of_fit(model, few, few[:, 0].copy())
     assert growth < (many.nbytes - few.nbytes) / 3
+
+
+def test_labels_are_encoded_once_and_in_the_dtype_of_X():
+    n, n_classes = 20_000, 20
+    X = np.random.RandomState(0).normal(size=(n, 1)).astype(np.float32)
+    y = np.arange(n) % n_classes
+    model = MLPClassifier(hidden_layer_sizes=(), max_iter=1)
+    peak_memory_of_fit(model, X[:100], y[:100])
+    targets = n * n_classes * X.itemsize
+    assert peak_memory_of_fit(model, X, y) < 1.8 * targets
 
 
 def test_fit_changes_nothing_it_was_given():
@@ -883,3 +909,54 @@ def test_callbacks_propagate_through_a_grid_search():
     bar = ProgressBar(max_propagation_depth=None)
     search = GridSearchCV(MLPClassifier(**QUICK), {"alpha": [0.0, 1.0]}, cv=2)
     assert search.set_callbacks(bar).fit(X, y).best_estimator_.n_iter_ == 2
+
+
+@pytest.mark.parametrize("hidden", [(4, 4), (20, 20)])
+def test_entries_replaced_by_views_of_themselves_take_effect_once(hidden):
+    X, y = samples("regression")
+    model = MLPRegressor(**{**QUICK, "hidden_layer_sizes": hidden}).fit(X, y)
+    first, second = (w.copy() for w in model.coefs_[:2])
+    model.coefs_[0], model.coefs_[1] = model.coefs_[0][::-1], model.coefs_[1].T
+    predictions = [model.predict(X) for _ in range(3)]
+    again = pickle.loads(pickle.dumps(model)).predict(X)
+    for array in (*predictions[1:], again):
+        np.testing.assert_array_equal(array, predictions[0])
+    np.testing.assert_array_equal(model.coefs_[0], first[::-1])
+    np.testing.assert_array_equal(model.coefs_[1], second.T)
+
+
+def test_entries_that_change_places_are_not_mixed_up():
+    X, y = samples("regression")
+    model = MLPRegressor(**{**QUICK, "hidden_layer_sizes": (4, 4, 4)}).fit(X, y)
+    _, second, third, _ = (w.copy() for w in model.coefs_)
+    model.coefs_[1], model.coefs_[2] = model.coefs_[2], model.coefs_[1]
+    model.predict(X)
+    np.testing.assert_array_equal(model.coefs_[1], third)
+    np.testing.assert_array_equal(model.coefs_[2], second)
+
+
+def test_what_is_written_through_network_stays_written():
+    X, y = samples("regression")
+    model = MLPRegressor(**QUICK).fit(X, y)
+    model.coefs_[0] = model.coefs_[0].copy()
+    network = model.network_
+    network.params_ = np.zeros_like(network.params_)
+    np.testing.assert_array_equal(model.predict(X), 0)
+    np.testing.assert_array_equal(network.forward(X), 0)
+
+
+def test_a_fitted_estimator_predicts_by_the_loss_it_was_trained_on():
+    X, y = samples("regression")
+    model = MLPEstimator(**{**QUICK, "loss": "squared_error"}).fit(X, y)
+    score = model.score(X, y)
+    model.set_params(loss="log_loss")
+    assert not hasattr(model, "predict_proba")
+    assert model.score(X, y) == score
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_epsilon_too_small_for_the_dtype_divides_nothing_by_zero(dtype):
+    X, y = samples("regression", dtype=dtype)
+    X = np.column_stack([X, np.zeros_like(X[:, 0])])  # its gradient is 0
+    model = MLPRegressor(**{**QUICK, "epsilon": 1e-310, "alpha": 0.0}).fit(X, y)
+    assert np.isfinite(model.network_.params_).all()

@@ -133,11 +133,9 @@ class Impatient:
         self.params_, self.loss = network.params_, network.loss
         self.slices = slices
 
-    @contextmanager
-    def propagator(self):
-        with self.network.propagator() as propagator:
-            self.inner = propagator
-            yield self
+    def make_propagator(self):
+        self.inner = self.network.make_propagator()
+        return self
 
     def __getattr__(self, name):
         return getattr(self.inner, name)
@@ -174,11 +172,12 @@ def test_weights_and_solver_are_those_after_the_last_finished_batch(Solver, slic
         moments = vars(solver).values()
         return [network.params_, *(m for m in moments if isinstance(m, np.ndarray))]
 
-    interrupted = trained(30, slices)
-    uninterrupted = [trained(5 * batches, slices=-1) for batches in range(1, 6)]
+    # Each slice of 0 s finishes just one batch.
     initial = Network((3, 4, 1), random_state=0).params_
-    untouched = [initial] + [np.zeros_like(initial)] * (len(interrupted) - 1)
-    assert any(
-        all(map(np.array_equal, interrupted, state))
-        for state in [untouched, *uninterrupted]
-    )
+    expected = [initial] + [np.zeros_like(initial)] * (2 if Solver is Adam else 1)
+    if slices > 0:
+        expected = trained(5 * slices, slices=-1)
+    interrupted = trained(30, slices)
+    assert len(interrupted) == len(expected)
+    for array, wanted in zip(interrupted, expected, strict=True):
+        np.testing.assert_array_equal(array, wanted)

@@ -1064,3 +1064,49 @@ def test_threads_may_share_a_network():
         np.testing.assert_array_equal(result[0], alone[0])
         assert result[1][0] == alone[1][0]
         np.testing.assert_array_equal(result[1][1], alone[1][1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("alpha", 5.0), ("activation", "relu"), ("loss", "sum_of_squares")],
+)
+def test_settings_are_settled_when_the_network_is_made(name, value):
+    net = small_network()
+    before = getattr(net, name)
+    with pytest.raises(AttributeError, match=f"{name}={value!r}"):
+        setattr(net, name, value)
+    assert getattr(net, name) == before
+
+
+@pytest.mark.parametrize("output", ["softmax", "logistic", "identity", "exp"])
+def test_weighted_outputs_are_z_of_the_output_layer(output):
+    net = Network((3, 5, 2), output_activation=output, random_state=0)
+    X = np.linspace(-1, 1, 12).reshape(4, 3)
+    y = np.eye(2)[[0, 1, 1, 0]]
+    np.testing.assert_allclose(
+        net.weighted_outputs(X), net.backprop(X, y).z[2], rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("sizes", [(2**40, 2**40), (2**62, 1), (1, 2**62, 1)])
+def test_sizes_beyond_all_memory_are_refused_by_name(sizes):
+    with pytest.raises(ValueError, match="layer_sizes"):
+        Network(sizes)
+
+
+@pytest.mark.parametrize("weight", [1e-39, 3e38])
+def test_weights_whose_sum_cannot_be_divided_by_are_refused(weight):
+    net = small_network(dtype=np.float32)
+    X, y, _ = draw_samples(net)
+    with pytest.raises(ValueError, match="sample_weight"):
+        net.loss_and_grad(X, y, np.full(len(X), weight, np.float32))
+
+
+def test_an_epoch_left_open_does_not_spoil_the_next_call():
+    net = small_network()
+    X, y, _ = draw_samples(net)
+    expected = net.forward(X)
+    with net.propagator() as propagator:
+        propagator.use_sgd(np.zeros_like(net.params_), 0.1, 0.9, True)
+        propagator.begin_epoch(net.params_, X, y, None, np.arange(len(X)), 2)
+    np.testing.assert_array_equal(net.forward(X), expected)

@@ -5,7 +5,6 @@ import dataclasses
 import pickle
 import tracemalloc
 import warnings
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -186,9 +185,8 @@ class Script:
         self.params_ = np.zeros(3)
         self.epochs, self.ended, self.rates = [], 0, []
 
-    @contextmanager
-    def propagator(self):
-        yield self
+    def make_propagator(self):
+        return self
 
     def use_adam(self, m, v, steps, learning_rate, beta_1, beta_2, epsilon):
         self.rates.append(learning_rate)

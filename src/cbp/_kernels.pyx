@@ -24,6 +24,8 @@ Dtypes: buffers are `void *`; the table knows whether they hold floats or double
 """
 
 import os
+import sys
+from itertools import combinations
 
 import numpy as np
 
@@ -46,6 +48,10 @@ from cbp._simd cimport (
 cnp.import_array()
 
 
+cdef extern from "assert.h" nogil:
+    void c_assert "assert"(bint)  # nothing unless CBP_DEBUG=1
+
+
 cdef dict ACTIVATION_CODES = {
     "identity": CBP_IDENTITY, "logistic": CBP_LOGISTIC, "tanh": CBP_TANH,
     "relu": CBP_RELU, "softmax": CBP_SOFTMAX, "exp": CBP_EXP,
@@ -62,6 +68,9 @@ cdef enum:
     FEWEST_BLOCK_ROWS = 32
     CACHE_LINE = 64
 
+# So that no size of a buffer, in bytes, overflows.
+cdef Py_ssize_t MOST_PARAMS = sys.maxsize >> 16
+
 # Seconds between two looks for Ctrl-C.
 cdef double PATIENCE = 0.05
 
@@ -72,6 +81,7 @@ cdef double PATIENCE = 0.05
 ctypedef struct Samples:
     Py_ssize_t n                # rows of this epoch or call
     const char *X
+    Py_ssize_t X_rows
     Py_ssize_t X_row_bytes
     const char *y
     const char *weight          # NULL: all 1
@@ -79,7 +89,9 @@ ctypedef struct Samples:
 
 
 cdef Py_ssize_t row_of(const Samples *samples, Py_ssize_t i) noexcept nogil:
-    return samples.order[i] if samples.order != NULL else i
+    cdef Py_ssize_t row = samples.order[i] if samples.order != NULL else i
+    c_assert(0 <= i < samples.n and 0 <= row < samples.X_rows)
+    return row
 
 
 cdef void point_at_rows(
@@ -210,8 +222,8 @@ cdef class Propagator:
     cdef Py_ssize_t itemsize
     cdef object workspace       # the only allocation; everything in net points into it
     cdef object held            # arrays that samples points into
-    cdef object trained         # the parameters of the epoch under way, else None
-    cdef object solver_arrays   # plain (m, v) or (velocity,)
+    cdef dict lent              # name -> plain vector that end_epoch writes to
+    cdef readonly bint in_epoch
     # The place in an epoch:
     cdef Py_ssize_t batch_size
     cdef Py_ssize_t batch_start
@@ -219,13 +231,25 @@ cdef class Propagator:
     cdef double batch_weight
     cdef double batch_loss
     cdef double epoch_loss
+    cdef Py_ssize_t counted_rows  # of the batches with any weight
 
-    def __init__(self, layer_sizes, activation, output_activation, loss, alpha, dtype):
+    def __cinit__(self, layer_sizes, activation, output_activation, loss, alpha, dtype):
         cdef char *start
         self.layer_sizes = tuple(layer_sizes)
+        if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
+            raise ValueError(
+                f"layer_sizes={self.layer_sizes} must hold two sizes >= 1 at least."
+            )
         self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype={self.dtype} must be float32 or float64.")
         self.itemsize = self.dtype.itemsize
         self.net.k = chosen_kernels(self.itemsize)
+        if self.n_params > MOST_PARAMS:
+            raise MemoryError(
+                f"layer_sizes={self.layer_sizes} means {self.n_params} parameters, "
+                "more than this machine can address."
+            )
         self.net.L = len(self.layer_sizes) - 1
         self.net.activation = ACTIVATION_CODES[activation]
         self.net.output_activation = ACTIVATION_CODES[output_activation]
@@ -360,7 +384,7 @@ cdef class Propagator:
         cdef Layer *last = &self.net.layer[self.net.L]
         cdef Py_ssize_t start = 0, rows, n
         cdef char *out
-        self._hold(X, None, None, None)
+        self._hold_X(X)
         self._load_params(params, self.net.L + 1)
         n = self.samples.n
         out = <char *>self._data("a_out", a_out, (n, last.n), True)
@@ -386,8 +410,9 @@ cdef class Propagator:
         cdef Net *net = &self.net
         cdef Layer *layer
         cdef Py_ssize_t start = 0, rows, n, l
-        self._hold(X, y, None, None)
+        self._hold_samples(X, y, None, None)
         n = self.samples.n
+        z_out, a_out, delta_out = tuple(z_out), tuple(a_out), tuple(delta_out)
         self._data("sample_losses_out", sample_losses_out, (n,), True)
         self._data("input_grads_out", input_grads_out, (n, net.layer[0].n), True)
         for name, arrays in (
@@ -435,7 +460,7 @@ cdef class Propagator:
         cdef Net *net = &self.net
         cdef char *out
         out = <char *>self._data("grad_out", grad_out, (self.n_params,), True)
-        self._hold(X, y, sample_weight, None)
+        self._hold_samples(X, y, sample_weight, None)
         self._load_params(params, 2)
         if self.samples.n == 0:
             raise ValueError("X is empty: the mean over no samples is undefined.")
@@ -443,7 +468,7 @@ cdef class Propagator:
         finished = False
         while not finished:
             with nogil:
-                finished = self._propagate_batch(PATIENCE)
+                finished = self._propagate_batch(cbp_clock() + PATIENCE)
             PyErr_CheckSignals()
         if self.batch_weight <= 0:
             raise ValueError("sample_weight sums to 0: the weighted mean is undefined.")
@@ -461,8 +486,11 @@ cdef class Propagator:
 
     # -- an epoch ----------------------------------------------------------------
 
-    def use_adam(self, m, v, steps, learning_rate, beta_1, beta_2, epsilon):
-        """Take Adam's moments (flat, written back by end_epoch) and parameters."""
+    def use_adam(
+        self, m, v, Py_ssize_t steps, double learning_rate, double beta_1,
+        double beta_2, double epsilon,
+    ):
+        """Take Adam's moments (flat, written back by end_epoch) for the next epoch."""
         self._use("m", m, "v", v)
         self.solver.is_adam = True
         self.solver.steps = steps
@@ -470,8 +498,8 @@ cdef class Propagator:
         self.solver.beta_1, self.solver.beta_2 = beta_1, beta_2
         self.solver.epsilon = epsilon
 
-    def use_sgd(self, velocity, learning_rate, momentum, nesterov):
-        """Take sgd's velocity (flat, written back by end_epoch) and parameters."""
+    def use_sgd(self, velocity, double learning_rate, double momentum, bint nesterov):
+        """Take sgd's velocity (flat, written back by end_epoch) for the next epoch."""
         self._use("velocity", velocity, None, None)
         self.solver.is_adam = False
         self.solver.steps = 0
@@ -480,42 +508,58 @@ cdef class Propagator:
         self.solver.nesterov = nesterov
 
     cdef _use(self, first_name, first, second_name, second):
-        shape = (self.n_params,)
-        self._data(first_name, first, shape, True)
+        if self.in_epoch:
+            raise ValueError("An epoch is under way; call end_epoch first.")
+        lent = {first_name: first}
         if second is not None:
-            self._data(second_name, second, shape, True)
-        self.solver_arrays = (first, second)
+            lent[second_name] = second
+        self._check_lent(lent)
+        self.lent = lent
 
-    def begin_epoch(self, params, X, y, sample_weight, order, batch_size):
-        """Start an epoch over the rows `order` of X, in batches of batch_size."""
-        if self.solver_arrays is None:
+    cdef _check_lent(self, dict arrays):
+        """Flat vectors that end_epoch writes to: each with a memory of its own."""
+        for name, array in arrays.items():
+            self._data(name, array, (self.n_params,), True)
+        for (name, array), (other, beside) in combinations(arrays.items(), 2):
+            if np.may_share_memory(array, beside):
+                raise ValueError(f"{name} and {other} share memory.")
+
+    def begin_epoch(self, params, X, y, sample_weight, order, Py_ssize_t batch_size):
+        """Start an epoch over the rows `order` of X, in batches of batch_size.
+
+        All arrays are lent until end_epoch: nobody else may write to them.
+        """
+        if self.lent is None:
             raise ValueError(
                 "begin_epoch needs a solver: call use_adam or use_sgd first."
             )
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1.")
-        self._data("params", params, (self.n_params,), True)
-        self._hold(X, y, sample_weight, order)
+        lent = {"params": params, **self.lent}
+        self._check_lent(lent)
+        self._hold_samples(X, y, sample_weight, order)
         self._load_params(params, 2)
-        first, second = self.solver_arrays
-        self._load(<const char *>cnp.PyArray_DATA(first), self.solver.m)
-        if second is not None:
-            self._load(<const char *>cnp.PyArray_DATA(second), self.solver.v)
-        self.trained = params
+        for moment, packed in zip(self.lent.values(), range(2)):
+            self._load(<const char *>cnp.PyArray_DATA(moment), self._moment(packed))
         self._begin(batch_size)
+        self.lent = lent
+        self.in_epoch = True
+
+    cdef void *_moment(self, int i) noexcept:
+        return self.solver.m if i == 0 else self.solver.v
 
     def advance(self, double seconds):
         """Work for about `seconds`; returns whether the epoch is finished."""
         cdef unsigned long long state
         cdef double deadline
         cdef bint finished
-        if self.trained is None:
+        if not self.in_epoch:
             raise ValueError("advance needs an epoch: call begin_epoch first.")
         with nogil:
             state = cbp_flush_subnormals()
             deadline = cbp_clock() + seconds
             while self.batch_start < self.samples.n:
-                if self._propagate_batch(deadline - cbp_clock()):
+                if self._propagate_batch(deadline):
                     self._finish_batch()
                 if cbp_clock() >= deadline:
                     break
@@ -525,30 +569,32 @@ cdef class Propagator:
 
     def end_epoch(self):
         """Write parameters and moments back; returns (loss, steps so far)."""
-        if self.trained is None:
+        if not self.in_epoch:
             raise ValueError("end_epoch needs an epoch: call begin_epoch first.")
-        first, second = self.solver_arrays
-        self._store(self.net.params, <char *>cnp.PyArray_DATA(self.trained))
-        self._store(self.solver.m, <char *>cnp.PyArray_DATA(first))
-        if second is not None:
-            self._store(self.solver.v, <char *>cnp.PyArray_DATA(second))
-        n = self.samples.n
-        self.held = self.trained = None
-        return self.epoch_loss / n if n else 0.0, self.solver.steps
+        lent, self.lent, self.held, self.in_epoch = self.lent, None, None, False
+        self._check_lent(lent)
+        params, *moments = lent.values()
+        self._store(self.net.params, <char *>cnp.PyArray_DATA(params))
+        for i, moment in enumerate(moments):
+            self._store(self._moment(i), <char *>cnp.PyArray_DATA(moment))
+        loss = self.epoch_loss / self.counted_rows if self.counted_rows else 0.0
+        return loss, self.solver.steps
 
     cdef void _begin(self, Py_ssize_t batch_size) noexcept:
         self.batch_size = min(batch_size, max(self.samples.n, 1))
         self.batch_start = self.row = 0
-        self.epoch_loss = 0
+        self.epoch_loss = self.counted_rows = 0
 
     cdef Py_ssize_t _batch_rows(self) noexcept nogil:
         return min(self.batch_size, self.samples.n - self.batch_start)
 
-    cdef bint _propagate_batch(self, double seconds) noexcept nogil:
-        """Add blocks of the batch to the gradient; True once the batch is complete."""
+    cdef bint _propagate_batch(self, double deadline) noexcept nogil:
+        """Add blocks of the batch to the gradient; True once the batch is complete.
+
+        One block at least, further ones until the deadline.
+        """
         cdef Py_ssize_t left, blocks, rows, start, batch_rows = self._batch_rows()
         cdef const void *weights
-        cdef double started = cbp_clock()
         cdef Net *net = &self.net
         if self.row == 0:
             self.batch_loss = self.batch_weight = 0
@@ -557,6 +603,7 @@ cdef class Propagator:
             left = batch_rows - self.row
             blocks = (left + self.block.rows - 1) // self.block.rows
             rows = (left + blocks - 1) // blocks
+            c_assert(0 < rows <= self.block.rows)
             start = self.batch_start + self.row
             point_at_rows(net, &self.samples, start, rows)
             gather_targets(net, &self.samples, start, rows, self.itemsize, &self.block)
@@ -575,7 +622,7 @@ cdef class Propagator:
             gradients(net, rows, self.row > 0)
             self.batch_loss += net.k.weighted_sum(rows, weights, self.block.losses)
             self.row += rows
-            if cbp_clock() - started >= seconds:
+            if self.row < batch_rows and cbp_clock() >= deadline:
                 break
         return self.row == batch_rows
 
@@ -588,6 +635,7 @@ cdef class Propagator:
         if self.batch_weight > 0:
             squares = update(&self.net, &self.solver, self.itemsize, self.batch_weight)
             self.epoch_loss += self._mean_loss(squares) * rows
+            self.counted_rows += rows
         self.batch_start += rows
         self.row = 0
 
@@ -609,9 +657,9 @@ cdef class Propagator:
             raise ValueError(f"{name} is read-only, but it receives a result.")
         return cnp.PyArray_DATA(array)
 
-    cdef _hold(self, X, y, sample_weight, order):
-        """Point `samples` at the arrays and keep them alive."""
-        if self.trained is not None:
+    cdef _hold_X(self, X):
+        """Point `samples` at the rows of X and keep it alive."""
+        if self.in_epoch:
             raise ValueError("An epoch is under way; call end_epoch first.")
         if not isinstance(X, np.ndarray) or X.dtype != self.dtype:
             raise TypeError(f"X must be a numpy array of dtype {self.dtype}.")
@@ -627,12 +675,17 @@ cdef class Propagator:
             raise ValueError("X must be aligned, with contiguous rows.")
         self.samples.X = <const char *>cnp.PyArray_DATA(X)
         self.samples.X_row_bytes = row_bytes
-        n = (<object>X).shape[0]
+        self.samples.n = self.samples.X_rows = (<object>X).shape[0]
         self.samples.y = self.samples.weight = NULL
         self.samples.order = NULL
-        if y is not None:
-            shape = (n, self.layer_sizes[self.net.L])
-            self.samples.y = <const char *>self._data("y", y, shape, False)
+        self.held = (X,)
+
+    cdef _hold_samples(self, X, y, sample_weight, order):
+        """Point `samples` at all that training looks at, and keep it alive."""
+        self._hold_X(X)
+        n = self.samples.n
+        shape = (n, self.layer_sizes[self.net.L])
+        self.samples.y = <const char *>self._data("y", y, shape, False)
         if sample_weight is not None:
             self.samples.weight = <const char *>self._data(
                 "sample_weight", sample_weight, (n,), False
@@ -648,8 +701,7 @@ cdef class Propagator:
             if order.size and not 0 <= order.min() <= order.max() < n:
                 raise ValueError(f"order must hold rows from 0 to {n - 1} only.")
             self.samples.order = <const ptrdiff_t *>cnp.PyArray_DATA(order)
-            n = order.size
-        self.samples.n = n
+            self.samples.n = order.size
         self.held = (X, y, sample_weight, order)
 
 
@@ -661,8 +713,10 @@ def available_instruction_sets():
 
 
 def elementwise(activation, x, out):
-    """out = g(x) by the vectorised functions, for flat arrays of one float dtype."""
+    """out = g(x) by the vectorised functions, for arrays of one float dtype."""
     cdef const cbp_kernels *k
+    if activation == "softmax":
+        raise ValueError("activation='softmax' couples the nodes of a layer.")
     if x.dtype != out.dtype or x.dtype not in (np.float32, np.float64):
         raise TypeError("x and out must share one dtype, float32 or float64.")
     for array in (x, out):

@@ -1,12 +1,13 @@
 """scikit-learn estimators: check what users give, encode y, train, set attributes.
 
-No arithmetic here: `network.Network` holds the parameters and makes the passes,
-`training.Trainer` runs the epochs. `MLPEstimator` is the whole thing; `MLPClassifier`
-and `MLPRegressor` are its special cases with scikit-learn's signatures.
+No network's arithmetic here: `network.Network` holds the parameters and makes the
+passes, `training.Trainer` runs the epochs. `MLPEstimator` is the whole thing;
+`MLPClassifier` and `MLPRegressor` are its special cases with scikit-learn's signatures.
 
-A fitted estimator consists of its parameters, plain numbers, strings, lists and
-arrays, and one `Network`, of which `coefs_` and `intercepts_` are views. The network
-stays out of pickles and is built anew from the two lists afterwards.
+A fitted estimator consists of its parameters, plain numbers, strings, lists, arrays,
+scikit-learn's binarizer of labels, and one `Network`, of which `coefs_` and
+`intercepts_` are views. The network stays out of pickles and is built anew from the two
+lists afterwards.
 """
 
 from contextlib import contextmanager
@@ -50,11 +51,17 @@ REGRESSION_OUTPUTS = {
 NETWORK_SETTINGS = ("activation", "output_activation", "loss", "alpha")
 
 
+def _loss(estimator):
+    """The loss that was trained on, or will be: set_params must not mix them."""
+    network = vars(estimator).get("_network")
+    return estimator.loss if network is None else network.loss
+
+
 def _predicts_classes(estimator):
-    if estimator.loss != "log_loss":
+    if _loss(estimator) != "log_loss":
         raise AttributeError(
             "Probabilities of classes need loss='log_loss'; this "
-            f"{type(estimator).__name__} has loss={estimator.loss!r}."
+            f"{type(estimator).__name__} has loss={_loss(estimator)!r}."
         )
     return True
 
@@ -162,7 +169,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_{l-1}, n_l)
-        w^l_jk is ``coefs_[l-1][k, j]``. Arrays may be changed or replaced.
+        w^l_jk is ``coefs_[l-1][k, j]``. Arrays may be changed, or replaced: what is put
+        into the list is copied into the network when it is next used.
 
     intercepts_ : list of ndarray of shape (n_l,)
         b^l_j is ``intercepts_[l-1][j]``.
@@ -356,7 +364,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.
 
-        sample_weight : array-like of shape (n_samples,), default=None
+        sample_weight : array-like of shape (n_samples,), or number, default=None
             Weights >= 0 of the samples.
 
         Returns
@@ -379,6 +387,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         self._validate_params()
         self._check_supported()
         X, y = self._validate_data(X, y)
+        if isinstance(sample_weight, Real):
+            sample_weight = np.full(X.shape[0], sample_weight)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X.shape[0], X.dtype)
         targets, output = self._encode(y, X.dtype)
@@ -459,12 +469,12 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             check_classification_targets(y)
             binarizer = LabelBinarizer().fit(y)
             several = binarizer.y_type_ == "multiclass"
-            return binarizer.transform(y).astype(dtype), {
+            return _indicators(binarizer, y, dtype), {
                 "_label_binarizer": binarizer,
                 "classes_": binarizer.classes_,
                 "out_activation_": "softmax" if several else "logistic",
             }
-        targets = _numbers(y, dtype)
+        targets = _regression_targets(y, dtype)
         if self.loss == "poisson" and targets.min() < 0:
             raise ValueError(
                 f"y must not be negative for loss='poisson'; it holds {targets.min()}."
@@ -506,9 +516,10 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     @property
     def network_(self):
         """The fitted `Network`, with the parameters in `coefs_` and `intercepts_`."""
-        check_is_fitted(self)
+        check_is_fitted(self, "_network")
         network = self._network
         network.set_weights(self.coefs_, self.intercepts_)
+        self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         return network
 
     def predict(self, X):
@@ -527,7 +538,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         ValueError
             If X does not fit what the estimator was trained on, or is not finite.
         """
-        a = self._forward(self.network_, X)
+        a = self.network_.forward(self._validate_X(X))
         if a.shape[1] == 1:
             a = a.ravel()
         if self._network.loss == "log_loss":
@@ -547,7 +558,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         p : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; rows sum to 1 unless y was multilabel.
         """
-        a = self._forward(self.network_, X)
+        a = self.network_.forward(self._validate_X(X))
         return np.hstack((1 - a, a)) if a.shape[1] == 1 else a
 
     @available_if(_predicts_classes)
@@ -563,15 +574,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         log_p : ndarray of shape (n_samples, n_classes)
         """
         network = self.network_
-        weighted_inputs = Network(
-            network.layer_sizes,
-            activation=network.activation,
-            output_activation="identity",
-            dtype=network.dtype,
-            random_state=0,
-        )
-        weighted_inputs.set_weights(network.coefs_, network.intercepts_)
-        z = self._forward(weighted_inputs, X)
+        z = network.weighted_outputs(self._validate_X(X))
         if network.output_activation == "softmax":
             return log_softmax(z, axis=1)
         if z.shape[1] == 1:
@@ -591,15 +594,13 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         -------
         score : float
         """
-        metric = accuracy_score if self.loss == "log_loss" else r2_score
+        metric = accuracy_score if _loss(self) == "log_loss" else r2_score
         return metric(y, self.predict(X), sample_weight=sample_weight)
 
-    def _forward(self, network, X):
+    def _validate_X(self, X):
         # Whether X is finite is looked at once, by the network.
-        X = validate_data(
-            self, X, dtype=network.dtype, ensure_all_finite=False, reset=False
-        )
-        return network.forward(X)
+        dtype = self._network.dtype
+        return validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=False)
 
     # -- pickle and copy -------------------------------------------------------
 
@@ -618,7 +619,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             network = Network(_sizes(self.coefs_), random_state=0, **settings)
             network.set_weights(self.coefs_, self.intercepts_)
             self._network = network
-            self.coefs_, self.intercepts_ = [*network.coefs_], [*network.intercepts_]
+            self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
 
 
 class MLPClassifier(ClassifierMixin, MLPEstimator):
@@ -919,8 +920,9 @@ def _unchanged_on_failure(estimator):
     except BaseException as error:
         trained = vars(estimator).get("_network") is not before.get("_network")
         if not (isinstance(error, KeyboardInterrupt) and trained):
-            vars(estimator).clear()
             vars(estimator).update(before)
+            for name in vars(estimator).keys() - before.keys():
+                del vars(estimator)[name]
         raise
 
 
@@ -930,9 +932,8 @@ def _fitted(network, trainer, output):
     return {
         **output,
         "_network": network,
-        # Lists of its own: an array that a user puts there stays there.
-        "coefs_": [*network.coefs_],
-        "intercepts_": [*network.intercepts_],
+        "coefs_": network.coefs_,
+        "intercepts_": network.intercepts_,
         "n_layers_": len(network.layer_sizes),
         "n_outputs_": network.layer_sizes[-1],
         "n_iter_": history.n_iter,
@@ -952,7 +953,17 @@ def _native(X):
     return X
 
 
-def _numbers(y, dtype):
+def _indicators(binarizer, y, dtype):
+    """1 for the class of a sample, or for each of its labels; else 0."""
+    if binarizer.y_type_ != "multiclass":
+        return np.ascontiguousarray(binarizer.transform(y), dtype=dtype)
+    # Without the integers, as large as these, that the binarizer makes first.
+    indicators = np.zeros((len(y), len(binarizer.classes_)), dtype)
+    indicators[np.arange(len(y)), np.searchsorted(binarizer.classes_, y)] = 1
+    return indicators
+
+
+def _regression_targets(y, dtype):
     """The targets of a regression as (n, n_outputs)."""
     if issparse(y):
         raise TypeError("y is sparse, but a regression wants it dense: y.toarray().")

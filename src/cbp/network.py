@@ -8,6 +8,7 @@ The estimators train a `Network`; a `Network` knows nothing of estimators.
 """
 
 import os
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,13 +21,22 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from cbp.functions import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS
 
+#: What a network is made of besides its sizes and parameters.
+SETTINGS = ("layer_sizes", "activation", "output_activation", "loss", "alpha", "dtype")
+
+#: No network has more parameters: sizes of buffers, in bytes, cannot overflow.
+MOST_PARAMS = sys.maxsize >> 16
+
+#: Workspaces kept for the next call, as many as threads often call at once.
+MOST_IDLE = 4
+
 #: CBP_IMPLEMENTATION -> the module whose `Propagator` does the arithmetic.
 IMPLEMENTATIONS = {"kernels": "cbp._kernels", "reference": "cbp.reference"}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Backprop:
-    """Everything one forward and one backward pass computed.
+    """Everything that the forward and the backward pass compute.
 
     Lists over layers have L + 1 entries, indexed by the layer l = 0..L itself.
 
@@ -161,6 +171,14 @@ class Network:
         self.dtype = _check_dtype(dtype)
         self._own(self._draw_params(check_random_state(random_state)))
 
+    def __setattr__(self, name, value):
+        if name in SETTINGS and name in vars(self):
+            raise AttributeError(
+                f"{name} is settled when a Network is made; make another one with "
+                f"{name}={value!r}."
+            )
+        super().__setattr__(name, value)
+
     # -- parameters ------------------------------------------------------------
 
     def _draw_params(self, rng):
@@ -186,17 +204,12 @@ class Network:
 
     @params_.setter
     def params_(self, values):
-        self._params[...] = self._check_params(values)
+        self._adopt_replaced_entries()
+        self._params[...] = self._check_params(np.asarray(values))
 
     def _adopt_replaced_entries(self):
-        """What was put into `coefs_` and `intercepts_` goes into `params_`, once."""
+        """What was put into `coefs_` and `intercepts_` goes into `params_`."""
         self.set_weights(self.coefs_, self.intercepts_)
-        n_layers = len(self.layer_sizes) - 1
-        if not (isinstance(self.coefs_, list) and isinstance(self.intercepts_, list)):
-            self.coefs_, self.intercepts_ = [], []
-        # In place: a list that the user holds goes on to have effect.
-        self.coefs_[:] = self._own_views[:n_layers]
-        self.intercepts_[:] = self._own_views[n_layers:]
 
     def _views(self, flat):
         """Views into `flat`, shaped as the coefs and the intercepts."""
@@ -212,6 +225,8 @@ class Network:
     def set_weights(self, coefs, intercepts):
         """Copy the given arrays into `params_`, as far as they are not its own views.
 
+        `coefs_` and `intercepts_` are lists of views of `params_` afterwards.
+
         Parameters
         ----------
         coefs : list of L array-likes of shape (n_{l-1}, n_l)
@@ -223,36 +238,45 @@ class Network:
             If the number of arrays or a shape does not fit `layer_sizes`; nothing
             is copied then.
         """
-        given = [*coefs, *intercepts]
         n_layers = len(self.layer_sizes) - 1
         if len(coefs) != n_layers or len(intercepts) != n_layers:
             raise ValueError(
                 f"coefs_ and intercepts_ have {len(coefs)} and {len(intercepts)} "
                 f"entries; a network of sizes {self.layer_sizes} wants {n_layers}."
             )
-        foreign = []
-        for i, (view, array) in enumerate(zip(self._own_views, given, strict=True)):
-            if array is view:
-                continue
-            array = np.asarray(array)
-            if array.shape != view.shape:
-                name = "coefs_" if i < n_layers else "intercepts_"
-                raise ValueError(
-                    f"{name}[{i % n_layers}] has shape {array.shape}; "
-                    f"a network of sizes {self.layer_sizes} wants {view.shape}."
-                )
-            foreign.append((view, array))
+        names = [f"coefs_[{i}]" for i in range(n_layers)]
+        names += [f"intercepts_[{i}]" for i in range(n_layers)]
+        given = zip(names, self._own_views, [*coefs, *intercepts], strict=True)
+        foreign = [
+            (view, self._check_weights(name, array, view.shape))
+            for name, view, array in given
+            if array is not view
+        ]
         for view, array in foreign:
             view[...] = array
+        if not (isinstance(self.coefs_, list) and isinstance(self.intercepts_, list)):
+            self.coefs_, self.intercepts_ = [], []
+        # In place: a list that the user holds goes on to have effect.
+        self.coefs_[:] = self._own_views[:n_layers]
+        self.intercepts_[:] = self._own_views[n_layers:]
+
+    def _check_weights(self, name, array, shape):
+        array = _numbers(name, array, self.dtype, n_dims=(1, 2), finite=False)
+        if array.shape != shape:
+            raise ValueError(
+                f"{name} has shape {array.shape}; a network of sizes "
+                f"{self.layer_sizes} wants {shape}."
+            )
+        # Another view of the parameters would change while they are written.
+        return array.copy() if np.may_share_memory(array, self._params) else array
 
     def __getstate__(self):
         self._adopt_replaced_entries()
-        names = ("layer_sizes", "activation", "output_activation", "loss", "alpha")
-        state = {name: getattr(self, name) for name in names}
+        state = {name: getattr(self, name) for name in SETTINGS}
         return {**state, "dtype": self.dtype.name, "params_": self.params_}
 
     def __setstate__(self, state):
-        settings = {name: state[name] for name in state if name != "params_"}
+        settings = {name: state[name] for name in SETTINGS}
         self.__init__(**settings, random_state=0)
         params = np.array(state["params_"], dtype=self.dtype, ndmin=1)
         if params.shape != self.params_.shape:
@@ -384,6 +408,30 @@ class Network:
             loss = propagator.loss_and_grad(params, X, y, sample_weight, grad_out)
         return loss, grad_out
 
+    def weighted_outputs(self, X):
+        """z^L, what the output activation is applied to: logits, of a classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_0)
+
+        Returns
+        -------
+        z : ndarray of shape (n, n_L)
+
+        Raises
+        ------
+        ValueError
+            As `forward`.
+        """
+        X = self._check_X(X, min_rows=0)
+        self._adopt_replaced_entries()
+        z_out = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
+        # With the identity for an output activation a^L is z^L.
+        linear = self._propagator_of("identity", "squared_error")
+        linear.forward(self.params_, X, z_out)
+        return z_out
+
     @contextmanager
     def propagator(self):
         """Lend a `Propagator` of the chosen implementation with its workspace.
@@ -394,16 +442,25 @@ class Network:
         try:
             propagator = self._idle_propagators.pop()
         except IndexError:
-            propagator = _implementation().Propagator(
-                self.layer_sizes,
-                self.activation,
-                self.output_activation,
-                self.loss,
-                self.alpha,
-                self.dtype,
-            )
+            propagator = self._propagator_of(self.output_activation, self.loss)
         yield propagator
-        self._idle_propagators.append(propagator)
+        if len(self._idle_propagators) < MOST_IDLE and not propagator.in_epoch:
+            self._idle_propagators.append(propagator)
+
+    def make_propagator(self):
+        """A new `Propagator`, whose workspace goes when it goes: for training."""
+        self._adopt_replaced_entries()
+        return self._propagator_of(self.output_activation, self.loss)
+
+    def _propagator_of(self, output_activation, loss):
+        return _implementation().Propagator(
+            self.layer_sizes,
+            self.activation,
+            output_activation,
+            loss,
+            self.alpha,
+            self.dtype,
+        )
 
     # -- the checking door -----------------------------------------------------
 
@@ -505,6 +562,13 @@ def check_sample_weight(sample_weight, n, dtype):
         )
     if not weight.any():
         raise ValueError("sample_weight is zero for every sample; nothing is left.")
+    # Sums are divided by that of the weights, in `dtype`.
+    smallest, total = np.finfo(dtype).tiny, weight.sum(dtype=np.float64)
+    if not smallest <= total <= 1 / np.float64(smallest):
+        raise ValueError(
+            f"sample_weight sums to {total}, which cannot be divided by in "
+            f"{np.dtype(dtype)}; scale the weights to a mean of 1."
+        )
     return np.ascontiguousarray(weight)
 
 
@@ -566,6 +630,10 @@ def _check_layer_sizes(layer_sizes):
     for size in sizes:
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ValueError(f"layer_sizes={sizes} must hold integers >= 1 only.")
+    if sum((int(m) + 1) * int(n) for m, n in pairwise(sizes)) > MOST_PARAMS:
+        raise ValueError(
+            f"layer_sizes={sizes} means more parameters than can be addressed."
+        )
     return tuple(int(size) for size in sizes)
 
 

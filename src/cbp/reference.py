@@ -142,6 +142,20 @@ def forward(net, w, b, x):
     return z, a
 
 
+def half_deviance(y, z, a):
+    """y ln(y/a) - y + a with a = e^z and 0 ln 0 = 0: half the Poisson deviance.
+
+    With t = ln y - z it is y (t + e^-t - 1). Near its minimum, where the terms
+    cancel, a rounding error in t then counts only squared.
+    """
+    if y == 0.0:
+        return a
+    t = log(y) - z
+    if abs(t) < 1.0:
+        return y * (t + math.expm1(-t))
+    return y * log(y) - y * z - y + a
+
+
 def sample_loss(net, z_L, a_L, y):
     """C_0. Logarithms of a^L are taken from z^L, as a rounded a^L may be 0 or 1."""
     C_0 = 0.0
@@ -151,9 +165,7 @@ def sample_loss(net, z_L, a_L, y):
         elif net.loss == "sum_of_squares":
             C_0 += (a_j - y_j) * (a_j - y_j)
         elif net.loss == "poisson":
-            # Half the deviance, y ln(y/a) - y + a with ln a = z; y ln y is 0 at 0.
-            y_ln_y = 0.0 if y_j == 0.0 else y_j * log(y_j)
-            C_0 += y_ln_y - y_j * z_j - y_j + a_j
+            C_0 += half_deviance(y_j, z_j, a_j)
         elif net.output_activation == "softmax":
             # log_loss, -y ln a; z - M comes first, as M + ln(sum) would round ln(sum)
             M, total = sum_exp(z_L)
@@ -335,6 +347,8 @@ def check(name, array, shape, dtype, written=False):
         raise TypeError(f"{name} must be a numpy array of {np.dtype(dtype)}, got {got}")
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+    if not array.flags.aligned:
+        raise ValueError(f"{name} must be aligned in memory; pass a copy")
     # The rows of X may lie at any distance from each other.
     if not (array[:1] if name == "X" else array).flags.c_contiguous:
         raise ValueError(
@@ -351,7 +365,8 @@ class Progress(NamedTuple):
     params: list
     moments: list
     steps: int
-    loss: float
+    loss: float  # sum of C times the rows of its batch
+    rows: int  # of the batches with any weight
     batches: int
 
 
@@ -453,7 +468,7 @@ class Propagator:
         return C
 
     def use_adam(self, m, v, steps, learning_rate, beta_1, beta_2, epsilon):
-        """Train with Adam from now on; m and v are those after `steps` updates."""
+        """Adam for the next epoch; m and v are those after `steps` updates."""
         rates = learning_rate, beta_1, beta_2, epsilon
 
         def rule(t, gradient, w, m, v):
@@ -464,7 +479,7 @@ class Propagator:
         self._solver = (m, v), steps, rule
 
     def use_sgd(self, velocity, learning_rate, momentum, nesterov):
-        """Train with SGD from now on; its updates are counted from 0."""
+        """SGD for the next epoch; its updates are counted from 0."""
         rates = learning_rate, momentum, nesterov
 
         def rule(t, gradient, w, velocity):
@@ -489,10 +504,11 @@ class Propagator:
         moments, steps, _ = self._solver
         self._epoch = params, X, y, sample_weight, batches
         moments = [moment.tolist() for moment in moments]
-        self._progress = Progress(params.tolist(), moments, int(steps), 0.0, 0)
+        self._progress = Progress(params.tolist(), moments, int(steps), 0.0, 0, 0)
 
     def advance(self, seconds):
         """Train for `seconds`, but at least one batch; return whether that was all."""
+        self._check_epoch()
         deadline = time.perf_counter() + seconds
         n_batches = len(self._epoch[-1])
         while self._progress.batches < n_batches:
@@ -507,19 +523,28 @@ class Propagator:
         Returns
         -------
         loss : float
-            Sum over the finished batches of C before the update, times the batch's
-            share of the rows of the epoch.
+            Mean over the samples of C of their batch before its update; batches that
+            were left out, for their weights are all 0, do not count.
         steps : int
             Number of updates so far, those of earlier epochs included.
         """
+        self._check_epoch()
         done = self._progress
-        moments, _, rule = self._solver
+        moments, _, _ = self._solver
         write(self._epoch[0], done.params)
         for moment, values in zip(moments, done.moments, strict=True):
             write(moment, values)
-        self._solver = moments, done.steps, rule
-        self._epoch = self._progress = None
-        return done.loss, done.steps
+        self._solver = self._epoch = self._progress = None
+        return (done.loss / done.rows if done.rows else 0.0), done.steps
+
+    @property
+    def in_epoch(self):
+        """Whether `begin_epoch` was called, and `end_epoch` not yet."""
+        return self._epoch is not None
+
+    def _check_epoch(self):
+        if not self.in_epoch:
+            raise ValueError("no epoch is under way; call begin_epoch first")
 
     def _after_next_batch(self):
         sizes, done = self._net.sizes, self._progress
@@ -530,13 +555,13 @@ class Propagator:
             return done._replace(batches=done.batches + 1)
         w, b = unpack(sizes, done.params)
         C, dw, db = mean_loss_and_gradient(self._net, w, b, samples, S)
-        loss = done.loss + C * len(batch) / sum(len(rows) for rows in batches)
+        loss, rows = done.loss + C * len(batch), done.rows + len(batch)
 
         rule, t = self._solver[-1], done.steps + 1
         columns = zip(pack(sizes, dw, db), done.params, *done.moments, strict=True)
         updated = [rule(t, *column) for column in columns]
         params, *moments = (list(values) for values in zip(*updated, strict=True))
-        return Progress(params, moments, t, loss, done.batches + 1)
+        return Progress(params, moments, t, loss, rows, done.batches + 1)
 
     def _unpack(self, params):
         check("params", params, (self._n_params,), self._dtype)

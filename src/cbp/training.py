@@ -254,28 +254,26 @@ class Trainer:
         """
         batch_size = _rows_per_batch(self.batch_size, X.shape[0])
         order = np.arange(X.shape[0], dtype=np.intp)
-        with self.network.propagator() as propagator:
-            for _ in range(self.max_iter):
-                if self.on_epoch_begin is not None:
-                    self.on_epoch_begin()
-                if self.shuffle:
-                    # Shuffling the running order in place moves its entries as
-                    # scikit-learn's order[shuffled arange(n)] does, without the
-                    # two more vectors.
-                    self.rng.shuffle(order)
-                loss = self._run_epoch(
-                    propagator, X, y, sample_weight, order, batch_size
-                )
-                if self._ends_with(loss, X.shape[0]):
-                    break
-            else:
-                warnings.warn(
-                    f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
-                    "reached and the optimization hasn't converged yet. "
-                    "Raise max_iter, or tol if the loss is good enough.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
+        propagator = self.network.make_propagator()
+        for _ in range(self.max_iter):
+            if self.on_epoch_begin is not None:
+                self.on_epoch_begin()
+            if self.shuffle:
+                # Shuffling the running order in place moves its entries as
+                # scikit-learn's order[shuffled arange(n)] does, without the
+                # two more vectors.
+                self.rng.shuffle(order)
+            loss = self._run_epoch(propagator, X, y, sample_weight, order, batch_size)
+            if self._ends_with(loss, X.shape[0]):
+                break
+        else:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
+                "reached and the optimization hasn't converged yet. "
+                "Raise max_iter, or tol if the loss is good enough.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         # The loss of an epoch is that before its last update.
         if not np.isfinite(self.network.params_).all():
             raise ValueError(self._diverged("a weight is not finite"))

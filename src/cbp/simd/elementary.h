@@ -70,7 +70,7 @@ INLINE vec exponential(vec x)
     return (1 + tail) * power_of_two(half) * power_of_two(n - half);
 }
 
-/* e^x - 1 for 0 <= x <= 2 TANH_HIGHEST. */
+/* e^x - 1 for |x| <= 2 TANH_HIGHEST. */
 INLINE vec exponential_minus_1(vec x)
 {
     vec n, tail = reduced_expm1(x, &n), scale = power_of_two(n);

@@ -50,7 +50,6 @@ static double weighted_sum(ptrdiff_t n, const void *weights_, const void *values
 
 const cbp_kernels CBP_TABLE = {
     .isa = CBP_ISA_NAME,
-    .lanes = LANES,
     .padded_width = padded_width,
     .row_stride = row_stride,
     .packed_size = packed_size,

@@ -39,11 +39,16 @@ static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t stride
     }
 }
 
-/* y ln y with 0 ln 0 = 0; what is subnormal counts as 0. */
-INLINE vec y_log_y(vec y)
+/* Half the Poisson deviance, y ln(y/a) - y + a with a = e^z. With t = ln y - z it is
+ * y (t + e^-t - 1): near the minimum, where the terms cancel, a rounding error in t then
+ * counts only squared. What is subnormal in y counts as 0, and 0 ln 0 = 0. */
+INLINE vec half_deviance(vec y, vec z, vec a)
 {
     const ivec positive = ~mask_less(y, broadcast((real)SMALLEST_NORMAL));
-    return keep(positive, y * logarithm(select(positive, y, broadcast(1))));
+    const vec log_y = logarithm(select(positive, y, broadcast(1))), t = log_y - z;
+    const ivec near = positive & mask_less(magnitude(t), broadcast(1));
+    const vec closely = y * (t + exponential_minus_1(keep(near, -t)));
+    return select(near, closely, keep(positive, y * log_y) - y * z - y + a);
 }
 
 /* C_0 of one row, and delta^L, for the losses whose output activation is canonical:
@@ -86,8 +91,7 @@ INLINE real poisson_exp_row(ptrdiff_t n, const real *z, const real *y, real *a, 
     for (ptrdiff_t j = 0; j < n; j += LANES) {
         const ivec here = mask_first(n - j);
         const vec zj = load(z + j), yj = load(y + j), aj = exponential(zj);
-        /* y ln(y/a) - y + a */
-        loss = loss + keep(here, y_log_y(yj) - yj * zj - yj + aj);
+        loss = loss + keep(here, half_deviance(yj, zj, aj));
         store(a + j, aj);
         store(delta + j, keep(here, aj - yj));
     }
@@ -107,7 +111,8 @@ INLINE real squares_row(ptrdiff_t n, int activation, real scale, const real *z,
         const vec dC_da = scale * error;
         loss = loss + dC_da * error;
         along = along + dC_da * aj;
-        store(delta + j, times_derivative(activation, aj, dC_da));
+        store(delta + j,
+              keep(mask_first(n - j), times_derivative(activation, aj, dC_da)));
     }
     if (activation == CBP_SOFTMAX) {
         /* da_k/dz_j = a_k ([k = j] - a_j) makes

@@ -190,7 +190,7 @@ static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activat
 {
     const real *const *a_in = (const real *const *)a_in_;
     const real *panel = W;
-    assert(rows >= 0 && n_in > 0 && stride % LANES == 0 && stride >= n_out);
+    assert(rows >= 0 && n_in > 0 && stride % LANES == 0 && stride >= padded_width(n_out));
     for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
         const ptrdiff_t V = panel_vectors(j, n_out);
         const real *b = (const real *)b_ + j;
@@ -245,7 +245,7 @@ static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activati
 {
     const real *const *delta_next = (const real *const *)delta_next_;
     const real *panel = WT;
-    assert(rows >= 0 && n_next > 0 && stride % LANES == 0 && stride >= n);
+    assert(rows >= 0 && n_next > 0 && stride % LANES == 0 && stride >= padded_width(n));
     for (ptrdiff_t j = 0; j < n; j += PANEL) {
         const ptrdiff_t V = panel_vectors(j, n);
         for (ptrdiff_t r = 0, M; r < rows; r += M) {
@@ -308,7 +308,7 @@ static void gradient(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
 {
     const real *const *a_in = (const real *const *)a_in_;
     real *grad = grad_W;
-    assert(rows > 0 && n_in > 0 && stride % LANES == 0 && stride >= n_out);
+    assert(rows > 0 && n_in > 0 && stride % LANES == 0 && stride >= padded_width(n_out));
     for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
         const ptrdiff_t V = panel_vectors(j, n_out);
         const real *delta = (const real *)delta_ + j;

@@ -11,12 +11,13 @@
  *   rows              number of samples in the block
  *   a_in[rows]        pointers to the rows of a^{l-1}, n_in reals each
  *   z, a, delta       (rows, stride): row-major, padded; lanes beyond the width of the
- *                     layer hold finite values in z and a, and zeros in delta
- *   W, WT, grad       packed panels: the columns of the matrix in groups of `panel`
- *                     (the last group narrower, a multiple of `lanes`), each group a
+ *                     layer hold no meaning in z and a, and zeros in delta as long
+ *                     as the numbers of the layer are finite
+ *   W, WT, grad       packed panels: the columns of the matrix in groups of two vectors
+ *                     (the last group narrower, whole vectors), each group a
  *                     contiguous (n_rows_of_matrix, width of the group), padded by
  *                     zeros. A product streams through one panel from end to end.
- *   b, grad of b      padded to a multiple of `lanes` by zeros
+ *   b, grad of b      padded to whole vectors by zeros
  */
 #ifndef CBP_SIMD_H
 #define CBP_SIMD_H
@@ -36,7 +37,6 @@ typedef enum { CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON 
 
 typedef struct {
     const char *isa;
-    ptrdiff_t lanes; /* reals in one vector; 1 on the plain path */
 
     /* Sizes, in reals. */
     ptrdiff_t (*padded_width)(ptrdiff_t n);

@@ -49,7 +49,8 @@ static double adam(ptrdiff_t n, const void *grad_, double alpha_, double S, doub
     const real *grad = grad_, alpha = (real)alpha_, inverse_S = (real)(1 / S);
     const real rate = (real)rate_, beta_1 = (real)beta_1_, beta_2 = (real)beta_2_;
     const real rest_1 = (real)(1 - beta_1_), rest_2 = (real)(1 - beta_2_);
-    const real epsilon = (real)epsilon_;
+    /* Not subnormal: flushed to zero it would let 0 be divided by 0. */
+    const real epsilon = (real)(epsilon_ < SMALLEST_NORMAL ? SMALLEST_NORMAL : epsilon_);
     real *m = m_, *v = v_, *w = params;
     double squares = 0;
     assert(n % LANES == 0 && S > 0);

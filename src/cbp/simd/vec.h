@@ -38,11 +38,9 @@ typedef int32_t integer;
 #if defined(__GNUC__) || defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
-#define RESTRICT __restrict__
 #else
 #define INLINE static inline
 #define UNROLL
-#define RESTRICT
 #endif
 
 #if VECTOR_BYTES
