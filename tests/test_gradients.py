@@ -9,12 +9,12 @@ import itertools
 
 import numpy as np
 import pytest
+from problems import PAIRS, central_difference, draw_targets
 
 from cbp import Network
-from cbp.functions import ACTIVATIONS, LOSSES
+from cbp.functions import ACTIVATIONS
 
 SEED = 0
-PAIRS = [(loss, output) for loss, outputs in LOSSES.items() for output in outputs]
 
 #: The quotient is off by STEP^4/30 of the 5th derivative, some 1e-17, and by the
 #: rounding of the losses over STEP, some 1e-12 of their size. RTOL leaves room for a
@@ -29,16 +29,6 @@ KINK, LARGEST_HIDDEN = 1e-2, 5.0
 LARGEST_OUTPUT = 3.0
 #: Two gradients with their sums in another order, relative to the largest entry.
 ROUNDING = 1e-12
-
-
-def draw_targets(rng, loss, output, shape):
-    if loss == "poisson":
-        return rng.poisson(1.5, shape).astype(float)
-    if loss == "log_loss" and output == "softmax":
-        return np.eye(shape[1])[rng.integers(shape[1], size=shape[0])]
-    if loss == "log_loss":
-        return rng.integers(2, size=shape).astype(float)
-    return rng.normal(size=shape)
 
 
 def fit_for_differences(net, result):
@@ -77,17 +67,6 @@ def draw_problem(activation, loss, output, depth, *, alpha=0.3, n=4):
     raise AssertionError("No draw is fit for differences: are all results finite?")
 
 
-def central_difference(f, at, index):
-    """4th-order difference quotient of f with respect to at[index]."""
-
-    def moved(steps):
-        there = at.copy()
-        there[index] += steps * STEP
-        return f(there)
-
-    return (-moved(2) + 8 * moved(1) - 8 * moved(-1) + moved(-2)) / (12 * STEP)
-
-
 # -- differences -----------------------------------------------------------------
 
 #: Without a hidden layer its activation has no say.
@@ -109,6 +88,7 @@ def test_gradient_is_the_slope_of_the_whole_loss(activation, loss, output, depth
             lambda params: net.loss_and_grad(X, y, weight, params=params)[0],
             net.params_,
             i,
+            STEP,
         )
         for i in range(net.params_.size)
     ]
@@ -128,6 +108,7 @@ def test_input_grads_are_the_slopes_of_the_sample_losses(
             lambda there: net.backprop(there, y, weight).sample_losses,
             X,
             (slice(None), k),
+            STEP,
         )
         for k in range(X.shape[1])
     ]

@@ -12,23 +12,19 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from problems import PAIRS, draw_targets, n_params
 
 from cbp import _kernels, reference
-from cbp.functions import ACTIVATIONS, LOSSES
+from cbp.functions import ACTIVATIONS
 
 RTOL = {np.float64: 1e-12, np.float32: 1e-5}
 ISAS = _kernels.available_instruction_sets()
 SMALLEST_SCALE = 0.01
-PAIRS = [(loss, output) for loss, outputs in LOSSES.items() for output in outputs]
 WIDTHS = (1, 2, 3, 17, 33)
 BATCHES = (1, 2, 7, 64)
 ALPHA = 0.25
 #: A relu this close to its kink may fall on either side of it by rounding alone.
 KINK = 1e-5
-
-
-def n_params(sizes):
-    return sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
 
 
 def draw_params(rng, sizes):
@@ -39,23 +35,13 @@ def draw_params(rng, sizes):
     return np.concatenate(coefs + intercepts)
 
 
-def draw_targets(rng, loss, output, n, width):
-    if loss == "poisson":
-        return rng.poisson(2.0, size=(n, width)).astype(float)
-    if loss == "log_loss" and output == "softmax":
-        return np.eye(width)[rng.integers(width, size=n)]
-    if loss == "log_loss":
-        return rng.integers(2, size=(n, width)).astype(float)
-    return rng.normal(size=(n, width))
-
-
 def draw(seed, sizes, loss, output, n):
     """params, X, y, weights: representable as float32, held as float64."""
     rng = np.random.default_rng(seed)
     arrays = (
         draw_params(rng, sizes),
         rng.normal(size=(n, sizes[0])),
-        draw_targets(rng, loss, output, n, sizes[-1]),
+        draw_targets(rng, loss, output, (n, sizes[-1])),
         rng.integers(0, 4, size=n) + 0.5,
     )
     return [array.astype(np.float32).astype(np.float64) for array in arrays]

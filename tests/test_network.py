@@ -16,6 +16,7 @@ import scipy.optimize
 import scipy.sparse
 import scipy.special
 import worked_example as worked
+from problems import PAIRS, draw_targets
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from cbp import Network, _kernels
@@ -25,7 +26,6 @@ SEED = 0
 DTYPES = (np.float32, np.float64)
 #: Relative to the largest term of what is compared: sums round in another order.
 TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-12}
-PAIRS = [(loss, output) for loss, outputs in LOSSES.items() for output in outputs]
 UNDEFINED_PAIRS = [
     pair for pair in itertools.product(LOSSES, OUTPUT_ACTIVATIONS) if pair not in PAIRS
 ]
@@ -62,23 +62,16 @@ def sample_losses(net, z, y):
     return terms.sum(axis=1)
 
 
-def draw_targets(rng, network, n):
-    shape = (n, network.layer_sizes[-1])
-    if network.loss == "poisson":
-        return rng.poisson(1.5, shape).astype(network.dtype)
-    if network.loss == "log_loss" and network.output_activation == "softmax":
-        return np.eye(shape[1], dtype=network.dtype)[rng.integers(shape[1], size=n)]
-    if network.loss == "log_loss":
-        return rng.integers(2, size=shape).astype(network.dtype)
-    return rng.normal(size=shape).astype(network.dtype)
-
-
 def draw_samples(network, n=7):
     """X, y and sample weights in the network's dtype, plainly laid out."""
     rng = np.random.default_rng([SEED, n])
     X = rng.normal(size=(n, network.layer_sizes[0])).astype(network.dtype)
     weight = rng.uniform(0.5, 2, n).astype(network.dtype)
-    return X, draw_targets(rng, network, n), weight
+    pair, shape = (
+        (network.loss, network.output_activation),
+        (n, network.layer_sizes[-1]),
+    )
+    return X, draw_targets(rng, *pair, shape).astype(network.dtype), weight
 
 
 def small_network(loss="squared_error", output="identity", **changes):

@@ -9,20 +9,16 @@ import itertools
 import numpy as np
 import pytest
 import worked_example as worked
+from problems import PAIRS, central_difference, draw_targets, n_params
 
-from cbp.functions import ACTIVATIONS, LOSSES
+from cbp.functions import ACTIVATIONS
 from cbp.reference import Propagator
 
 SEED = 0
-PAIRS = [(loss, output) for loss, outputs in LOSSES.items() for output in outputs]
 #: Step of the finite differences, and a distance from relu's kink that none crosses.
 STEP, KINK = 1e-4, 1e-2
 #: A bound on z^L: differences of a huge e^z lose the digits that they are to check.
 LARGEST_OUTPUT = 3.0
-
-
-def size_of(layer_sizes):
-    return sum((m + 1) * n for m, n in itertools.pairwise(layer_sizes))
 
 
 def inspect(propagator, layer_sizes, params, X, y):
@@ -37,23 +33,13 @@ def inspect(propagator, layer_sizes, params, X, y):
     return losses, z, a, delta, input_grads
 
 
-def draw_targets(rng, loss, output, shape):
-    if loss == "poisson":
-        return rng.poisson(1.5, shape).astype(float)
-    if loss == "log_loss" and output == "softmax":
-        return np.eye(shape[1])[rng.integers(shape[1], size=shape[0])]
-    if loss == "log_loss":
-        return rng.integers(2, size=shape).astype(float)
-    return rng.normal(size=shape)
-
-
 def draw_problem(activation, loss, output, depth):
     """A propagator, its sizes, and params, X, y and weights fit for differences."""
     rng = np.random.default_rng([SEED, depth, PAIRS.index((loss, output))])
     sizes = (3, *(4, 2, 3)[:depth], 2)
     propagator = Propagator(sizes, activation, output, loss, 0.3, np.float64)
     while True:
-        params = rng.uniform(-1, 1, size_of(sizes))
+        params = rng.uniform(-1, 1, n_params(sizes))
         X = rng.normal(size=(3, 3))
         y = draw_targets(rng, loss, output, (3, 2))
         z = inspect(propagator, sizes, params, X, y)[1]
@@ -64,17 +50,6 @@ def draw_problem(activation, loss, output, depth):
             np.abs(z_l).min() > KINK for z_l in of_relu
         ):
             return propagator, sizes, params, X, y, rng.uniform(0.5, 2, 3)
-
-
-def central_difference(f, at, index, h=STEP):
-    """4th-order difference quotient of f with respect to at[index]."""
-
-    def moved(steps):
-        there = at.copy()
-        there[index] += steps * h
-        return f(there)
-
-    return (-moved(2) + 8 * moved(1) - 8 * moved(-1) + moved(-2)) / (12 * h)
 
 
 # ------------------------------------------------------------- the equations, by hand
@@ -170,14 +145,17 @@ def test_gradients_agree_with_finite_differences(activation, loss, output, depth
 
     by_params = [
         central_difference(
-            lambda q: p.loss_and_grad(q, X, y, weight, ignored), params, i
+            lambda q: p.loss_and_grad(q, X, y, weight, ignored), params, i, STEP
         )
         for i in range(params.size)
     ]
     # A column of X moves the loss of each sample by itself: all rows at once.
     by_inputs = [
         central_difference(
-            lambda there: inspect(p, sizes, params, there, y)[0], X, (slice(None), k)
+            lambda there: inspect(p, sizes, params, there, y)[0],
+            X,
+            (slice(None), k),
+            STEP,
         )
         for k in range(X.shape[1])
     ]
@@ -366,7 +344,7 @@ def test_an_epoch_does_not_depend_on_where_advance_pauses(solver):
 def test_nan_in_one_sample_reaches_its_results_and_no_others(activation, loss, output):
     sizes = (1, 2, 2)
     p = Propagator(sizes, activation, output, loss, 0.0, np.float64)
-    params = np.random.default_rng(SEED).uniform(0.1, 1.0, size_of(sizes))
+    params = np.random.default_rng(SEED).uniform(0.1, 1.0, n_params(sizes))
     X, y = np.array([[1.0], [np.nan], [2.0]]), np.tile([0.0, 1.0], (3, 1))
 
     losses, z, a, delta, _ = inspect(p, sizes, params, X, y)
