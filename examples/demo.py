@@ -83,8 +83,8 @@ def main(path):
     draw(clf.loss_curve_, deltas.epochs, path)
     own, sklearn = (seconds_to_fit(module, X, y) for module in (cbp, neural_network))
     print(f"test accuracy  {accuracy:.4f} on {len(y_test)} digits not trained on")
-    print(f"time of fit    cbp {own:.3f} s, scikit-learn {sklearn:.3f} s, ", end="")
-    print(f"{sklearn / own:.1f} times as long (same parameters, no callbacks)")
+    print(f"time of fit    {own:.3f} s; scikit-learn {sklearn:.3f} s, ", end="")
+    print(f"{sklearn / own:.1f} times that (same parameters, no callbacks)")
     print(f"picture        {path.resolve()}")
     if accuracy < WANTED_ACCURACY:
         sys.exit(f"The accuracy is below {WANTED_ACCURACY}.")
