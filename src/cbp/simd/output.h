@@ -53,7 +53,8 @@ INLINE vec half_deviance(vec y, vec z, vec a)
 
 /* C_0 of one row, and delta^L, for the losses whose output activation is canonical:
  * delta^L = a - y, because g' cancels. */
-INLINE real log_loss_logistic_row(ptrdiff_t n, const real *z, const real *y, real *a, real *delta)
+INLINE real log_loss_logistic_row(ptrdiff_t n, const real *z, const real *y, real *a,
+                                  real *delta)
 {
     vec loss = broadcast(0);
     for (ptrdiff_t j = 0; j < n; j += LANES) {
@@ -68,7 +69,8 @@ INLINE real log_loss_logistic_row(ptrdiff_t n, const real *z, const real *y, rea
     return lane_sum(loss);
 }
 
-INLINE real log_loss_softmax_row(ptrdiff_t n, const real *z, const real *y, real *a, real *delta)
+INLINE real log_loss_softmax_row(ptrdiff_t n, const real *z, const real *y, real *a,
+                                 real *delta)
 {
     real max;
     const real log_sum = softmax_row(n, z, a, &max);
@@ -140,7 +142,8 @@ static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
         else if (loss == CBP_LOG_LOSS)
             C[i] = log_loss_logistic_row(n, z, y, a, delta);
         else
-            C[i] = squares_row(n, activation, loss == CBP_SQUARED_ERROR ? 1 : 2, z, y, a, delta);
+            C[i] = squares_row(n, activation, loss == CBP_SQUARED_ERROR ? 1 : 2, z, y, a,
+                               delta);
     }
 }
 

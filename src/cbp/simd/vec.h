@@ -139,8 +139,14 @@ INLINE vec select(ivec mask, vec yes, vec no)
 }
 INLINE vec keep(ivec mask, vec x) { return from_bits(mask & bits(x)); }
 /* x where it is NaN: comparisons with NaN are false. */
-INLINE vec at_least(vec x, real low) { return select(mask_less(x, broadcast(low)), broadcast(low), x); }
-INLINE vec at_most(vec x, real high) { return select(mask_less(broadcast(high), x), broadcast(high), x); }
+INLINE vec at_least(vec x, real low)
+{
+    return select(mask_less(x, broadcast(low)), broadcast(low), x);
+}
+INLINE vec at_most(vec x, real high)
+{
+    return select(mask_less(broadcast(high), x), broadcast(high), x);
+}
 INLINE vec magnitude(vec x) { return from_bits(bits(x) & ~bits(broadcast((real)-0.0))); }
 INLINE vec with_sign_of(vec magnitude_of, vec sign_of)
 {
