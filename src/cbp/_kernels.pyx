@@ -491,7 +491,7 @@ cdef class Propagator:
         double beta_2, double epsilon,
     ):
         """Take Adam's moments (flat, written back by end_epoch) for the next epoch."""
-        self._use("m", m, "v", v)
+        self._borrow({"m": m, "v": v})
         self.solver.is_adam = True
         self.solver.steps = steps
         self.solver.learning_rate = learning_rate
@@ -500,21 +500,18 @@ cdef class Propagator:
 
     def use_sgd(self, velocity, double learning_rate, double momentum, bint nesterov):
         """Take sgd's velocity (flat, written back by end_epoch) for the next epoch."""
-        self._use("velocity", velocity, None, None)
+        self._borrow({"velocity": velocity})
         self.solver.is_adam = False
         self.solver.steps = 0
         self.solver.learning_rate = learning_rate
         self.solver.beta_1 = momentum
         self.solver.nesterov = nesterov
 
-    cdef _use(self, first_name, first, second_name, second):
+    cdef _borrow(self, dict moments):
         if self.in_epoch:
             raise ValueError("An epoch is under way; call end_epoch first.")
-        lent = {first_name: first}
-        if second is not None:
-            lent[second_name] = second
-        self._check_lent(lent)
-        self.lent = lent
+        self._check_lent(moments)
+        self.lent = moments
 
     cdef _check_lent(self, dict arrays):
         """Flat vectors that end_epoch writes to: each with a memory of its own."""
@@ -539,8 +536,8 @@ cdef class Propagator:
         self._check_lent(lent)
         self._hold_samples(X, y, sample_weight, order)
         self._load_params(params, 2)
-        for moment, packed in zip(self.lent.values(), range(2)):
-            self._load(<const char *>cnp.PyArray_DATA(moment), self._moment(packed))
+        for i, moment in enumerate(self.lent.values()):
+            self._load(<const char *>cnp.PyArray_DATA(moment), self._moment(i))
         self._begin(batch_size)
         self.lent = lent
         self.in_epoch = True

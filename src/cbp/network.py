@@ -244,12 +244,10 @@ class Network:
                 f"coefs_ and intercepts_ have {len(coefs)} and {len(intercepts)} "
                 f"entries; a network of sizes {self.layer_sizes} wants {n_layers}."
             )
-        names = [f"coefs_[{i}]" for i in range(n_layers)]
-        names += [f"intercepts_[{i}]" for i in range(n_layers)]
-        given = zip(names, self._own_views, [*coefs, *intercepts], strict=True)
+        given = zip(self._own_views, [*coefs, *intercepts], strict=True)
         foreign = [
-            (view, self._check_weights(name, array, view.shape))
-            for name, view, array in given
+            (view, self._check_weights(i, array))
+            for i, (view, array) in enumerate(given)
             if array is not view
         ]
         for view, array in foreign:
@@ -260,7 +258,10 @@ class Network:
         self.coefs_[:] = self._own_views[:n_layers]
         self.intercepts_[:] = self._own_views[n_layers:]
 
-    def _check_weights(self, name, array, shape):
+    def _check_weights(self, i, array):
+        """`array` as it can be copied into the i-th of the network's views."""
+        n_layers, shape = len(self.layer_sizes) - 1, self._own_views[i].shape
+        name = f"{'coefs_' if i < n_layers else 'intercepts_'}[{i % n_layers}]"
         array = _numbers(name, array, self.dtype, n_dims=(1, 2), finite=False)
         if array.shape != shape:
             raise ValueError(
