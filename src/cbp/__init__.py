@@ -4,8 +4,10 @@
 both, by its loss; `Network` computes z, a and delta and hands them out.
 """
 
-from cbp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
+from cbp.classifier import MLPClassifier
+from cbp.estimator import MLPEstimator
 from cbp.network import Backprop, Network
+from cbp.regressor import MLPRegressor
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""scikit-learn estimators: check what users give, encode y, train, set attributes.
+"""`MLPEstimator`: checks what users give, encodes y, trains, sets attributes.
 
 No network's arithmetic here: `network.Network` holds the parameters and makes the
 passes, `training.Trainer` runs the epochs. `MLPEstimator` is the whole thing;
@@ -15,9 +15,8 @@ from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.sparse import issparse
 from scipy.special import log_expit, log_softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
@@ -30,22 +29,13 @@ from sklearn.utils import (
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    assert_all_finite,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cbp.callbacks import FitTask
 from cbp.functions import ACTIVATIONS, LOSSES
 from cbp.network import Network, check_sample_weight
+from cbp.targets import REGRESSION_OUTPUTS, indicators, regression_targets
 from cbp.training import SGD, Adam, Trainer
-
-#: Loss -> the output activation of a regressor; a classifier's depends on y.
-REGRESSION_OUTPUTS = {
-    "squared_error": "identity",
-    "sum_of_squares": "identity",
-    "poisson": "exp",
-}
 
 #: What a network is made of besides its sizes and parameters.
 NETWORK_SETTINGS = ("activation", "output_activation", "loss", "alpha")
@@ -403,7 +393,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             random_state=rng,
         )
         trainer = self._trainer(network, rng)
-        task = _FitTask(self, X, y, sample_weight)
+        task = FitTask(self, X, y, sample_weight)
         task.watch(trainer, lambda: _fitted(deepcopy(network), trainer, output))
         try:
             trainer.train(X, targets, sample_weight)
@@ -469,12 +459,12 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             check_classification_targets(y)
             binarizer = LabelBinarizer().fit(y)
             several = binarizer.y_type_ == "multiclass"
-            return _indicators(binarizer, y, dtype), {
+            return indicators(binarizer, y, dtype), {
                 "_label_binarizer": binarizer,
                 "classes_": binarizer.classes_,
                 "out_activation_": "softmax" if several else "logistic",
             }
-        targets = _regression_targets(y, dtype)
+        targets = regression_targets(y, dtype)
         if self.loss == "poisson" and targets.min() < 0:
             raise ValueError(
                 f"y must not be negative for loss='poisson'; it holds {targets.min()}."
@@ -622,295 +612,6 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
 
 
-class MLPClassifier(ClassifierMixin, MLPEstimator):
-    """Multilayer perceptron for classification.
-
-    Stands in for ``sklearn.neural_network.MLPClassifier``: same parameters,
-    attributes and, in float64 and with the same `random_state`, the same model up to
-    rounding. Minimises the log loss, with a logistic output for two classes, logistic
-    outputs for an indicator matrix of labels, softmax outputs for several classes.
-    The parameters are described in full in `MLPEstimator`.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : array-like of int, or int, default=(100,)
-        Number of nodes of each hidden layer; ``()`` for logistic regression.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation function of the hidden layers.
-    solver : {'adam', 'sgd'}, default='adam'
-        'lbfgs' is not supported yet.
-    alpha : float, default=0.0001
-        Strength of the L2 penalty; divided by the number of samples of a batch.
-    batch_size : int or 'auto', default='auto'
-        Samples per update; 'auto' is min(200, n_samples).
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule of SGD.
-    learning_rate_init : float, default=0.001
-        Initial learning rate.
-    power_t : float, default=0.5
-        Exponent of 'invscaling'.
-    max_iter : int, default=200
-        Largest number of epochs.
-    shuffle : bool, default=True
-        Whether to shuffle the samples before each epoch.
-    random_state : int, RandomState instance or None, default=None
-        Source of the initial parameters and of the shuffling.
-    tol : float, default=1e-4
-        An epoch improves if its loss falls below the best one by at least this.
-    verbose : bool, default=False
-        Whether to print the loss of each epoch.
-    warm_start : bool, default=False
-        True is not supported yet.
-    momentum : float, default=0.9
-        Momentum of SGD.
-    nesterovs_momentum : bool, default=True
-        Whether the momentum of SGD is Nesterov's.
-    early_stopping : bool, default=False
-        True is not supported yet.
-    validation_fraction : float, default=0.1
-        Share of the samples set aside for early stopping.
-    beta_1 : float, default=0.9
-        Decay of Adam's mean of the gradient.
-    beta_2 : float, default=0.999
-        Decay of Adam's mean of the squared gradient.
-    epsilon : float, default=1e-8
-        Keeps Adam from dividing by zero.
-    n_iter_no_change : int or numpy.inf, default=10
-        Training stops after more epochs than this without improvement.
-    max_fun : int, default=15000
-        Largest number of evaluations of the solver 'lbfgs'.
-    n_jobs : None or 1, default=None
-        Number of threads; more than one is not supported yet.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the classes.
-    coefs_, intercepts_ : list of ndarray
-        Weights of shape (n_{l-1}, n_l) and biases of shape (n_l,).
-    network_ : Network
-        The network itself, with its gradients and error signals.
-    loss_, best_loss_, loss_curve_, n_iter_, t_
-        The course of training, as in `MLPEstimator`.
-    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
-        The shape of the network, as in `MLPEstimator`.
-
-    See Also
-    --------
-    MLPRegressor : The regressor.
-    MLPEstimator : Both, with a choice of the loss.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import make_blobs
-    >>> from cbp import MLPClassifier
-    >>> X, y = make_blobs(centers=3, cluster_std=0.5, random_state=0)
-    >>> classifier = MLPClassifier((8,), learning_rate_init=0.05, random_state=0)
-    >>> classifier.fit(X, y).predict_proba(X[:1]).shape
-    (1, 3)
-    >>> classifier.score(X, y)
-    1.0
-    """
-
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's convention
-        name: constraint
-        for name, constraint in MLPEstimator._parameter_constraints.items()
-        if name != "loss"
-    }
-
-    def __init__(
-        self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_jobs=None,
-    ):
-        super().__init__(
-            loss="log_loss",
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            max_fun=max_fun,
-            n_jobs=n_jobs,
-        )
-
-    def __sklearn_tags__(self):
-        # ClassifierMixin has put its own tags in the place of MLPEstimator's.
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags
-
-
-class MLPRegressor(RegressorMixin, MLPEstimator):
-    """Multilayer perceptron for regression.
-
-    Stands in for ``sklearn.neural_network.MLPRegressor``: same parameters, attributes
-    and, in float64 and with the same `random_state`, the same model up to rounding.
-    The loss of several outputs is their sum, of which the gradient is used, where
-    scikit-learn reports their mean. The parameters are described in full in
-    `MLPEstimator`.
-
-    Parameters
-    ----------
-    loss : {'squared_error', 'sum_of_squares', 'poisson'}, default='squared_error'
-        Half the squared error, the squared error, or half the Poisson deviance of
-        counts y >= 0, whose output is exp(z).
-    hidden_layer_sizes : array-like of int, or int, default=(100,)
-        Number of nodes of each hidden layer; ``()`` for a generalised linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation function of the hidden layers.
-    solver : {'adam', 'sgd'}, default='adam'
-        'lbfgs' is not supported yet.
-    alpha : float, default=0.0001
-        Strength of the L2 penalty; divided by the number of samples of a batch.
-    batch_size : int or 'auto', default='auto'
-        Samples per update; 'auto' is min(200, n_samples).
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule of SGD.
-    learning_rate_init : float, default=0.001
-        Initial learning rate.
-    power_t : float, default=0.5
-        Exponent of 'invscaling'.
-    max_iter : int, default=200
-        Largest number of epochs.
-    shuffle : bool, default=True
-        Whether to shuffle the samples before each epoch.
-    random_state : int, RandomState instance or None, default=None
-        Source of the initial parameters and of the shuffling.
-    tol : float, default=1e-4
-        An epoch improves if its loss falls below the best one by at least this.
-    verbose : bool, default=False
-        Whether to print the loss of each epoch.
-    warm_start : bool, default=False
-        True is not supported yet.
-    momentum : float, default=0.9
-        Momentum of SGD.
-    nesterovs_momentum : bool, default=True
-        Whether the momentum of SGD is Nesterov's.
-    early_stopping : bool, default=False
-        True is not supported yet.
-    validation_fraction : float, default=0.1
-        Share of the samples set aside for early stopping.
-    beta_1 : float, default=0.9
-        Decay of Adam's mean of the gradient.
-    beta_2 : float, default=0.999
-        Decay of Adam's mean of the squared gradient.
-    epsilon : float, default=1e-8
-        Keeps Adam from dividing by zero.
-    n_iter_no_change : int or numpy.inf, default=10
-        Training stops after more epochs than this without improvement.
-    max_fun : int, default=15000
-        Largest number of evaluations of the solver 'lbfgs'.
-    n_jobs : None or 1, default=None
-        Number of threads; more than one is not supported yet.
-
-    Attributes
-    ----------
-    coefs_, intercepts_ : list of ndarray
-        Weights of shape (n_{l-1}, n_l) and biases of shape (n_l,).
-    network_ : Network
-        The network itself, with its gradients and error signals.
-    loss_, best_loss_, loss_curve_, n_iter_, t_
-        The course of training, as in `MLPEstimator`.
-    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
-        The shape of the network, as in `MLPEstimator`.
-
-    See Also
-    --------
-    MLPClassifier : The classifier.
-    MLPEstimator : Both, with a choice of the loss.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from cbp import MLPRegressor
-    >>> X = np.linspace(-1, 1, 50).reshape(-1, 1)
-    >>> regressor = MLPRegressor(
-    ...     hidden_layer_sizes=20, learning_rate_init=0.05, tol=1e-6, random_state=0
-    ... )
-    >>> regressor.fit(X, X.ravel() ** 2).score(X, X.ravel() ** 2) > 0.99
-    True
-    """
-
-    _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's convention
-        **MLPEstimator._parameter_constraints,
-        "loss": [StrOptions(set(REGRESSION_OUTPUTS))],
-    }
-
-
-class _FitTask:
-    """Tells the callbacks of an estimator when its fit and the epochs begin and end."""
-
-    def __init__(self, estimator, X, y, sample_weight):
-        self.estimator = estimator
-        weights = None if sample_weight is None else {"sample_weight": sample_weight}
-        self.given = {"estimator": estimator, "X": X, "y": y, "metadata": weights}
-        self.context = estimator._init_callback_context(max_subtasks=estimator.max_iter)
-        self.context.call_on_fit_task_begin(**self.given)
-
-    def watch(self, trainer, fitted):
-        """Follow `trainer`; `fitted()` are the attributes of a fit that stops now."""
-        if not getattr(self.estimator, "_skl_callbacks", None):
-            return
-
-        def on_epoch_begin():
-            self.epoch = self.context.subcontext(task_name="epoch")
-            self.epoch.call_on_fit_task_begin(
-                **self.given, reconstruction_attributes=fitted
-            )
-
-        def on_epoch():
-            return self.epoch.call_on_fit_task_end(
-                **self.given, reconstruction_attributes=fitted
-            )
-
-        trainer.on_epoch_begin, trainer.on_epoch = on_epoch_begin, on_epoch
-
-    def end(self):
-        """The estimator is fitted."""
-        self.context.call_on_fit_task_end(**self.given, reconstruction_attributes={})
-
-
 @contextmanager
 def _unchanged_on_failure(estimator):
     """Restore the attributes of `estimator` unless it fits or Ctrl-C cuts it short."""
@@ -951,28 +652,6 @@ def _native(X):
     if isinstance(X, np.ndarray) and X.dtype.kind == "f" and not X.dtype.isnative:
         return X.astype(X.dtype.newbyteorder("="))
     return X
-
-
-def _indicators(binarizer, y, dtype):
-    """1 for the class of a sample, or for each of its labels; else 0."""
-    if binarizer.y_type_ != "multiclass":
-        return np.ascontiguousarray(binarizer.transform(y), dtype=dtype)
-    # Without the integers, as large as these, that the binarizer makes first.
-    indicators = np.zeros((len(y), len(binarizer.classes_)), dtype)
-    indicators[np.arange(len(y)), np.searchsorted(binarizer.classes_, y)] = 1
-    return indicators
-
-
-def _regression_targets(y, dtype):
-    """The targets of a regression as (n, n_outputs)."""
-    if issparse(y):
-        raise TypeError("y is sparse, but a regression wants it dense: y.toarray().")
-    if y.dtype.kind not in "fiub":
-        raise ValueError(f"y must hold numbers for a regression; it holds {y.dtype}.")
-    with np.errstate(over="ignore"):
-        targets = y.reshape(y.shape[0], -1).astype(dtype, copy=False)
-    assert_all_finite(targets, input_name="y")
-    return np.require(targets, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 
 def _sizes(coefs):
