@@ -13,6 +13,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 from problems import PAIRS, draw_targets, n_params
+from scipy import sparse
 
 from cbp import _kernels, reference
 from cbp.functions import ACTIVATIONS
@@ -55,7 +56,7 @@ def by_layer(sizes, flat):
 
 def inspect(propagator, dtype, sizes, params, X, y):
     """Everything `Propagator.inspect` writes, as one dict of arrays."""
-    n = len(X)
+    n = X.shape[0]
     result = {"sample_losses": np.full(n, np.nan, dtype)}
     result["input_grads"] = np.full((n, sizes[0]), np.nan, dtype)
     layers = {
@@ -546,3 +547,214 @@ def test_a_propagator_thrown_away_in_an_epoch_lets_go_of_the_arrays():
     del propagator
     gc.collect()
     assert alive() is None
+
+
+# ---- sparse X ----------------------------------------------------------------------
+
+#: One layer to three; widths of one vector, of panels side by side, of tails of both;
+#: a block of the last holds fewer rows than a batch.
+SPARSE_SIZES = [(1, 1), (5, 3), (40, 17, 2), (3, 9, 33, 4), (7, 150, 40, 5)]
+INDEX_DTYPES = (np.int32, np.int64)
+
+
+def draw_csr(seed, shape, density, dtype, index_dtype=np.int32, kind=sparse.csr_array):
+    """A random matrix in canonical CSR form; every fifth row is empty, if not full."""
+    rng = np.random.default_rng(seed)
+    dense = rng.normal(size=shape) * (rng.random(shape) < density)
+    if density < 1:
+        dense[::5] = 0
+    X = kind(dense.astype(dtype))
+    # The constructor would make the indices as narrow as they can be.
+    X.indices, X.indptr = X.indices.astype(index_dtype), X.indptr.astype(index_dtype)
+    return X
+
+
+def all_results(sizes, dtype, X, params, y, weights):
+    """Whatever a propagator computes from X, epochs in an order with repeats too."""
+    propagator = _kernels.Propagator(
+        sizes, "relu", "identity", "squared_error", ALPHA, np.dtype(dtype)
+    )
+    result = inspect(propagator, dtype, sizes, params, X, y)
+    result["forward"] = np.full((X.shape[0], sizes[-1]), np.nan, dtype)
+    propagator.forward(params, X, result["forward"])
+    for name, sample_weight in (("", None), (" weighted", weights)):
+        gradient = result[f"gradient{name}"] = np.full_like(params, np.nan)
+        loss = propagator.loss_and_grad(params, X, y, sample_weight, gradient)
+        result[f"loss{name}"] = np.array(loss)
+    order = np.random.default_rng(3).integers(X.shape[0], size=X.shape[0] + 20)
+    for solver in ("adam", "nesterov"):
+        use, n_moments, settings = SOLVERS[solver]
+        moments = [np.zeros_like(params) for _ in range(n_moments)]
+        trained = params.copy()
+        getattr(propagator, use)(*moments, *settings)
+        propagator.begin_epoch(trained, X, y, weights, order.astype(np.intp), 100)
+        while not propagator.advance(0.0):
+            pass
+        result[f"{solver} loss"] = np.array(propagator.end_epoch())
+        result[f"{solver} params"] = trained
+        result |= {f"{solver} moment {i}": array for i, array in enumerate(moments)}
+    return result
+
+
+def assert_same_bits(actual, expected, context):
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        assert actual[name].tobytes() == array.tobytes(), (*context, name)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", RTOL)
+@pytest.mark.parametrize("sizes", SPARSE_SIZES)
+def test_sparse_X_gives_the_bits_of_the_same_X_dense(monkeypatch, isa, dtype, sizes):
+    monkeypatch.setenv("CBP_ISA", isa)
+    for density in (0.0, 0.3, 1.0):
+        X = draw_csr(9, (170, sizes[0]), density, dtype)
+        params, _, y, weights = (
+            array.astype(dtype)
+            for array in draw(10, sizes, "squared_error", "identity", 170)
+        )
+        expected = all_results(sizes, dtype, X.toarray(), params, y, weights)
+        for index_dtype in INDEX_DTYPES:
+            X.indices, X.indptr = (
+                array.astype(index_dtype) for array in (X.indices, X.indptr)
+            )
+            actual = all_results(sizes, dtype, X, params, y, weights)
+            assert_same_bits(actual, expected, (density, index_dtype.__name__))
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csr_matrix])
+@pytest.mark.parametrize("index_dtype", INDEX_DTYPES)
+def test_a_sparse_X_is_only_read(kind, index_dtype):
+    sizes = (7, 5, 2)
+    X = draw_csr(11, (170, 7), 0.3, np.float64, index_dtype, kind)
+    before = [array.copy() for array in (X.data, X.indices, X.indptr)]
+    params, _, y, weights = draw(12, sizes, "squared_error", "identity", 170)
+    expected = all_results(sizes, np.float64, X.toarray(), params, y, weights)
+    for array in (X.data, X.indices, X.indptr):
+        array.flags.writeable = False
+    actual = all_results(sizes, np.float64, X, params, y, weights)
+    assert_same_bits(actual, expected, ())
+    for now, then in zip((X.data, X.indices, X.indptr), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_sparse_X_in_the_reference_and_in_the_kernels(monkeypatch):
+    spec = ((6, 19, 3), "tanh", "softmax", "log_loss")
+    params, _, y, weights = draw(13, spec[0], "log_loss", "softmax", 40)
+    X = draw_csr(14, (40, 6), 0.4, np.float32).astype(np.float64)
+
+    def results(Propagator, X, dtype):
+        propagator = Propagator(*spec, ALPHA, np.dtype(dtype))
+        arrays = [array.astype(dtype) for array in (params, y, weights)]
+        result = inspect(propagator, dtype, spec[0], arrays[0], X, arrays[1])
+        gradient = result["gradient"] = np.full_like(arrays[0], np.nan)
+        loss = propagator.loss_and_grad(arrays[0], X, *arrays[1:], gradient)
+        return result | {"loss": np.array(loss)}
+
+    expected = results(reference.Propagator, X.toarray(), np.float64)
+    assert_same_bits(results(reference.Propagator, X, np.float64), expected, ())
+    for dtype, isa in product(RTOL, ISAS):
+        monkeypatch.setenv("CBP_ISA", isa)
+        actual = results(_kernels.Propagator, X.astype(dtype), dtype)
+        assert_same(actual, expected, RTOL[dtype], (dtype.__name__, isa))
+
+
+def test_a_sparse_X_may_have_no_rows_and_more_memory_than_it_uses():
+    sizes = (7, 5, 2)
+    propagator = _kernels.Propagator(
+        sizes, "relu", "identity", "squared_error", 0.0, np.dtype(np.float64)
+    )
+    params, X = np.ones(n_params(sizes)), draw_csr(15, (4, 7), 0.5, np.float64)
+    none, roomy = np.empty((0, 2)), X.copy()
+    propagator.forward(params, X[:0], none)
+    roomy.data = np.append(X.data, np.nan)
+    roomy.indices = np.append(X.indices, np.int32(99))
+    expected, actual = np.empty((4, 2)), np.empty((4, 2))
+    propagator.forward(params, X, expected)
+    propagator.forward(params, roomy, actual)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def with_value(array, at, value):
+    array = array.copy()
+    array[at] = value
+    return array
+
+
+#: What would lead the kernels astray: an attribute of a CSR matrix (4, 7) with 9
+#: values, what is made of it, and what the error says.
+BROKEN_CSR = {
+    "column 7": ("indices", lambda a: with_value(a, 3, 7), "columns from 0 to 6"),
+    "column -1": ("indices", lambda a: with_value(a, 3, -1), "columns from 0 to 6"),
+    "a column short": ("indices", lambda a: a[:-1], "X.indptr ends at 9"),
+    "columns apart": ("indices", lambda a: np.repeat(a, 2)[::2], "contiguous"),
+    "columns in 2-D": ("indices", lambda a: a.reshape(3, 3), "vector"),
+    "wide columns": ("indices", lambda a: a.astype(np.int64), "one dtype"),
+    "swapped bytes": ("indices", lambda a: a.astype(">i4"), "int32 or int64"),
+    "real columns": ("indices", lambda a: a.astype(np.float32), "int32 or int64"),
+    "list of columns": ("indices", lambda a: a.tolist(), "numpy array"),
+    "begins before 0": ("indptr", lambda a: with_value(a, 0, -1), "from 0 on"),
+    "begins after 0": ("indptr", lambda a: with_value(a, 0, 1), "from 0 on"),
+    "goes back": ("indptr", lambda a: with_value(a, 2, 10), "ascending"),
+    "a row short": ("indptr", lambda a: a[:-1], "5 numbers"),
+    "ends beyond": ("indptr", lambda a: with_value(a, -1, 10), "X.indptr ends at 10"),
+    "wide starts": ("indptr", lambda a: a.astype(np.int64), "one dtype"),
+    "a value short": ("data", lambda a: a[:-1], "X.indptr ends at 9"),
+    "values apart": ("data", lambda a: np.repeat(a, 2)[::2], "contiguous"),
+    "other float": ("data", lambda a: a.astype(np.float32), "float64"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_CSR)
+def test_a_broken_sparse_X_is_refused(broken):
+    attribute, change, message = BROKEN_CSR[broken]
+    sizes = (7, 5, 2)
+    propagator = _kernels.Propagator(
+        sizes, "relu", "identity", "squared_error", 0.0, np.dtype(np.float64)
+    )
+    params, out = np.zeros(n_params(sizes)), np.zeros((4, 2))
+    dense = np.zeros((4, 7))
+    dense[[0, 0, 0, 1, 1, 1, 3, 3, 3], [0, 2, 6, 1, 2, 3, 0, 4, 5]] = 1
+    X = sparse.csr_array(dense)
+    propagator.forward(params, X, out)
+    setattr(X, attribute, change(getattr(X, attribute)))
+    with pytest.raises((TypeError, ValueError), match=message):
+        propagator.forward(params, X, out)
+
+
+@pytest.mark.parametrize("implementation", [_kernels, reference])
+def test_a_sparse_X_of_another_kind_is_refused(implementation):
+    sizes = (7, 5, 2)
+    propagator = implementation.Propagator(
+        sizes, "relu", "identity", "squared_error", 0.0, np.dtype(np.float64)
+    )
+    params, out = np.zeros(n_params(sizes)), np.zeros((4, 2))
+    X = draw_csr(15, (4, 7), 0.5, np.float64)
+    for error, given in [
+        (TypeError, X.tocsc()),
+        (TypeError, X.tocoo()),
+        (TypeError, X.astype(np.float32)),
+        (TypeError, X.astype(np.complex128)),
+        (ValueError, X[:, :6]),
+        (ValueError, sparse.csr_array((4, 8))),
+    ]:
+        with pytest.raises(error, match="X"):
+            propagator.forward(params, given, out)
+
+
+def test_a_propagator_lets_go_of_a_sparse_X():
+    params, _, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 50)
+    X = draw_csr(16, (50, EPOCH_SPEC[0][0]), 0.5, np.float64)
+    propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
+    propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False)
+    propagator.begin_epoch(params, X, y, None, np.arange(50), 5)
+    propagator.advance(0.0)
+    arrays = [weakref.ref(array) for array in (X.data, X.indices, X.indptr)]
+    del X
+    gc.collect()
+    assert all(array() is not None for array in arrays)
+    while not propagator.advance(60.0):
+        pass
+    propagator.end_epoch()
+    gc.collect()
+    assert all(array() is None for array in arrays)

@@ -6,7 +6,7 @@ nothing, know nothing of Python, and cannot fail. Sums over the samples of a bat
 made by calling `gradients` for one block after the other.
 """
 
-from cbp._simd cimport CBP_IDENTITY, cbp_kernels
+from cbp._simd cimport CBP_IDENTITY, cbp_kernels, cbp_sparse_row
 
 
 ctypedef struct Layer:
@@ -17,8 +17,8 @@ ctypedef struct Layer:
     void *b                     # (padded n_l,)
     void *grad_W                # as W
     void *grad_b                # as b
-    void *z                     # (block, stride)
-    void *a                     # (block, stride)
+    void *z                     # (block, stride); none for l = 0
+    void *a                     # (block, stride); none for l = 0
     void *delta                 # (block, stride)
     const void **a_rows         # (block,) pointers to the rows of a; of X for l = 0
     const void **delta_rows     # (block,) pointers to the rows of delta
@@ -28,6 +28,8 @@ ctypedef struct Net:
     const cbp_kernels *k
     Py_ssize_t L                # the output layer
     Layer *layer                # layer[l] for l = 0..L; layer[0] is the input
+    cbp_sparse_row *x           # (block,) rows of a sparse X, in place of a_rows
+    int index_bytes             # of a column in x; 0: X is dense
     int activation
     int output_activation
     int loss
@@ -45,20 +47,31 @@ ctypedef struct Block:
     void *losses                # (rows,)
 
 
+cdef inline void weighted_input(
+    const Net *net, Py_ssize_t rows, Py_ssize_t l, int activation, void *z, void *a
+) noexcept nogil:
+    """z = a^{l-1} W^l + b^l and a = g(z), over the nonzeros of a sparse a^0."""
+    cdef Layer *below = &net.layer[l - 1]
+    cdef Layer *layer = &net.layer[l]
+    if l == 1 and net.index_bytes:
+        net.k.forward_sparse(rows, below.n, layer.n, activation, net.index_bytes, net.x,
+                             layer.W, layer.b, layer.stride, z, a)
+    else:
+        net.k.forward(rows, below.n, layer.n, activation, below.a_rows, layer.W,
+                      layer.b, layer.stride, z, a)
+
+
 cdef inline void forward_pass(
     const Net *net, Py_ssize_t rows, bint keep_z
 ) noexcept nogil:
     """z^l = a^{l-1} W^l + b^l and a^l = g(z^l), up to z^L."""
     cdef Py_ssize_t l
-    cdef Layer *below
     cdef Layer *layer
     for l in range(1, net.L):
-        below, layer = &net.layer[l - 1], &net.layer[l]
-        net.k.forward(rows, below.n, layer.n, net.activation, below.a_rows, layer.W,
-                      layer.b, layer.stride, layer.z if keep_z else NULL, layer.a)
-    below, layer = &net.layer[net.L - 1], &net.layer[net.L]
-    net.k.forward(rows, below.n, layer.n, CBP_IDENTITY, below.a_rows, layer.W,
-                  layer.b, layer.stride, NULL, layer.z)
+        layer = &net.layer[l]
+        weighted_input(net, rows, l, net.activation, layer.z if keep_z else NULL,
+                       layer.a)
+    weighted_input(net, rows, net.L, CBP_IDENTITY, NULL, net.layer[net.L].z)
 
 
 cdef inline void output_error(
@@ -81,25 +94,37 @@ cdef inline void backward_pass(const Net *net, Py_ssize_t rows) noexcept nogil:
                        above.WT, layer.stride, layer.a, layer.delta)
 
 
+cdef inline void layer_gradient(
+    const Net *net, Py_ssize_t rows, Py_ssize_t l, bint accumulate
+) noexcept nogil:
+    """BP3: dC_0/db^l = delta^l; BP4: dC_0/dW^l = a^{l-1} delta^l; summed over rows."""
+    cdef Layer *below = &net.layer[l - 1]
+    cdef Layer *layer = &net.layer[l]
+    if l == 1 and net.index_bytes:
+        net.k.gradient_sparse(rows, below.n, layer.n, net.index_bytes, net.x,
+                              layer.stride, layer.delta, accumulate, layer.grad_W,
+                              layer.grad_b)
+    else:
+        net.k.gradient(rows, below.n, layer.n, below.a_rows, layer.stride, layer.delta,
+                       accumulate, layer.grad_W, layer.grad_b)
+
+
 cdef inline void gradients(
     const Net *net, Py_ssize_t rows, bint accumulate
 ) noexcept nogil:
-    """BP3: dC_0/db^l = delta^l; BP4: dC_0/dW^l = a^{l-1} delta^l; summed over rows."""
+    """BP3 and BP4 of every layer."""
     cdef Py_ssize_t l
-    cdef Layer *below
-    cdef Layer *layer
     for l in range(1, net.L + 1):
-        below, layer = &net.layer[l - 1], &net.layer[l]
-        net.k.gradient(rows, below.n, layer.n, below.a_rows, layer.stride, layer.delta,
-                       accumulate, layer.grad_W, layer.grad_b)
+        layer_gradient(net, rows, l, accumulate)
 
 
 cdef inline void input_gradient(const Net *net, Py_ssize_t rows) noexcept nogil:
     """dC_0/dx_k = sum_j w^1_jk delta^1_j, into the delta of layer 0."""
     cdef Layer *layer = &net.layer[0]
     cdef Layer *above = &net.layer[1]
+    # g' of the identity reads no a, of which layer 0 has no copy.
     net.k.backward(rows, above.n, layer.n, CBP_IDENTITY, above.delta_rows, above.WT,
-                   layer.stride, layer.a, layer.delta)
+                   layer.stride, layer.delta, layer.delta)
 
 
 cdef inline void transposed_copies(const Net *net, Py_ssize_t lowest) noexcept nogil:

@@ -5,8 +5,10 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, csr_matrix
 
 Reals: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+Rows: TypeAlias = Reals | csr_array | csr_matrix
 
 class Propagator:
     def __init__(
@@ -28,11 +30,11 @@ class Propagator:
     def in_epoch(self) -> bool: ...
     @property
     def n_params(self) -> int: ...
-    def forward(self, params: Reals, X: Reals, a_out: Reals) -> None: ...
+    def forward(self, params: Reals, X: Rows, a_out: Reals) -> None: ...
     def inspect(
         self,
         params: Reals,
-        X: Reals,
+        X: Rows,
         y: Reals,
         sample_losses_out: Reals,
         z_out: Sequence[Reals],
@@ -43,7 +45,7 @@ class Propagator:
     def loss_and_grad(
         self,
         params: Reals,
-        X: Reals,
+        X: Rows,
         y: Reals,
         sample_weight: Reals | None,
         grad_out: Reals,
@@ -64,7 +66,7 @@ class Propagator:
     def begin_epoch(
         self,
         params: Reals,
-        X: Reals,
+        X: Rows,
         y: Reals,
         sample_weight: Reals | None,
         order: NDArray[np.intp],

@@ -18,7 +18,8 @@ layers alone.
 
 Two layouts. Outside: one plain vector (all coefs, then all intercepts). Inside: packed
 panels (see simd.h), filled by `_load` when a call starts and written back by `_store`
-when it ends. Rows of X are read in place, through a pointer per row.
+when it ends. Rows of X are read in place, through a pointer per row; those of a sparse
+X (CSR) through pointers to their values and columns.
 
 Dtypes: buffers are `void *`; the table knows whether they hold floats or doubles.
 """
@@ -28,11 +29,13 @@ import sys
 from itertools import combinations
 
 import numpy as np
+from scipy.sparse import issparse
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport pow, sqrt
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t, int64_t
 
 from cbp._equations cimport (
     Block, Layer, Net, backward_pass, forward_pass, gradients, input_gradient,
@@ -42,7 +45,7 @@ from cbp._simd cimport (
     CBP_EXP, CBP_IDENTITY, CBP_LOG_LOSS, CBP_LOGISTIC, CBP_POISSON, CBP_RELU,
     CBP_SOFTMAX, CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_TANH,
     cbp_available, cbp_clock, cbp_flush_subnormals, cbp_kernels,
-    cbp_restore_subnormals, cbp_select,
+    cbp_restore_subnormals, cbp_select, cbp_sparse_row,
 )
 
 cnp.import_array()
@@ -80,9 +83,11 @@ cdef double PATIENCE = 0.05
 
 ctypedef struct Samples:
     Py_ssize_t n                # rows of this epoch or call
-    const char *X
     Py_ssize_t X_rows
-    Py_ssize_t X_row_bytes
+    const char *X               # a sparse X: its values
+    Py_ssize_t X_row_bytes      # of a dense X
+    const char *columns         # of a sparse X: the column of each value,
+    const char *row_starts      # and where each row begins among them
     const char *y
     const char *weight          # NULL: all 1
     const ptrdiff_t *order      # NULL: as they stand
@@ -95,14 +100,43 @@ cdef Py_ssize_t row_of(const Samples *samples, Py_ssize_t i) noexcept nogil:
 
 
 cdef void point_at_rows(
-    const Net *net, const Samples *samples, Py_ssize_t start, Py_ssize_t rows
+    const Net *net, const Samples *samples, Py_ssize_t start, Py_ssize_t rows,
+    Py_ssize_t itemsize,
 ) noexcept nogil:
     """a^0 = x: rows of X are not copied, only pointed at."""
     cdef Py_ssize_t i
+    if net.index_bytes:
+        point_at_sparse_rows(net, samples, start, rows, itemsize)
+        return
     for i in range(rows):
         net.layer[0].a_rows[i] = (
             samples.X + row_of(samples, start + i) * samples.X_row_bytes
         )
+
+
+cdef Py_ssize_t row_start(
+    const Samples *samples, int index_bytes, Py_ssize_t row
+) noexcept nogil:
+    """Where the values of a row of a sparse X begin."""
+    if index_bytes == 4:
+        return (<const int32_t *>samples.row_starts)[row]
+    return (<const int64_t *>samples.row_starts)[row]
+
+
+cdef void point_at_sparse_rows(
+    const Net *net, const Samples *samples, Py_ssize_t start, Py_ssize_t rows,
+    Py_ssize_t itemsize,
+) noexcept nogil:
+    """a^0 = x: the nonzeros of the rows of X, where they lie."""
+    cdef Py_ssize_t i, row, begin, end
+    for i in range(rows):
+        row = row_of(samples, start + i)
+        begin = row_start(samples, net.index_bytes, row)
+        end = row_start(samples, net.index_bytes, row + 1)
+        c_assert(0 <= begin <= end)
+        net.x[i].values = samples.X + begin * itemsize
+        net.x[i].columns = samples.columns + begin * net.index_bytes
+        net.x[i].count = end - begin
 
 
 cdef void gather_targets(
@@ -294,6 +328,7 @@ cdef class Propagator:
             self._place_layer(&arena, l, &net.layer[l] if base != NULL else &measured)
         if base != NULL:
             self._point_at_parameters()
+        net.x = <cbp_sparse_row *>take(&arena, rows * sizeof(cbp_sparse_row))
         self.block.targets = take(
             &arena, rows * net.k.row_stride(sizes[net.L]) * self.itemsize
         )
@@ -308,14 +343,17 @@ cdef class Propagator:
         layer.stride = self.net.k.row_stride(layer.n)
         row_bytes = layer.stride * self.itemsize
         layer.WT = take(arena, self.net.k.packed_size(layer.n, n_in) * self.itemsize)
-        layer.z = take(arena, rows * row_bytes)
-        layer.a = take(arena, rows * row_bytes)
+        layer.z = layer.a = NULL
+        if l > 0:
+            layer.z = take(arena, rows * row_bytes)
+            layer.a = take(arena, rows * row_bytes)
         layer.delta = take(arena, rows * row_bytes)
         layer.a_rows = <const void **>take(arena, rows * sizeof(void *))
         layer.delta_rows = <const void **>take(arena, rows * sizeof(void *))
         if arena.base != NULL:
             for i in range(rows):
-                layer.a_rows[i] = <char *>layer.a + i * row_bytes
+                if l > 0:
+                    layer.a_rows[i] = <char *>layer.a + i * row_bytes
                 layer.delta_rows[i] = <char *>layer.delta + i * row_bytes
         return 0
 
@@ -393,7 +431,8 @@ cdef class Propagator:
                 started = cbp_clock()
                 while start < n and cbp_clock() - started < PATIENCE:
                     rows = min(self.block.rows, n - start)
-                    point_at_rows(&self.net, &self.samples, start, rows)
+                    point_at_rows(&self.net, &self.samples, start, rows,
+                                  self.itemsize)
                     forward_pass(&self.net, rows, False)
                     self.net.k.output(rows, last.n, self.net.output_activation,
                                       last.stride, last.z, last.a)
@@ -426,7 +465,7 @@ cdef class Propagator:
         while start < n:
             rows = min(self.block.rows, n - start)
             with nogil:
-                point_at_rows(net, &self.samples, start, rows)
+                point_at_rows(net, &self.samples, start, rows, self.itemsize)
                 gather_targets(net, &self.samples, start, rows, self.itemsize,
                                &self.block)
                 forward_pass(net, rows, True)
@@ -602,7 +641,7 @@ cdef class Propagator:
             rows = (left + blocks - 1) // blocks
             c_assert(0 < rows <= self.block.rows)
             start = self.batch_start + self.row
-            point_at_rows(net, &self.samples, start, rows)
+            point_at_rows(net, &self.samples, start, rows, self.itemsize)
             gather_targets(net, &self.samples, start, rows, self.itemsize, &self.block)
             weights = self.block.weights if self.samples.weight != NULL else NULL
 
@@ -658,12 +697,23 @@ cdef class Propagator:
         """Point `samples` at the rows of X and keep it alive."""
         if self.in_epoch:
             raise ValueError("An epoch is under way; call end_epoch first.")
-        if not isinstance(X, np.ndarray) or X.dtype != self.dtype:
-            raise TypeError(f"X must be a numpy array of dtype {self.dtype}.")
-        if X.ndim != 2 or (<object>X).shape[1] != self.layer_sizes[0]:
-            raise ValueError(
-                f"X has shape {(<object>X).shape}, not (n, {self.layer_sizes[0]})."
+        is_csr = issparse(X) and X.format == "csr"
+        if not (is_csr or isinstance(X, np.ndarray)) or X.dtype != self.dtype:
+            raise TypeError(
+                f"X must be a numpy array, or a CSR matrix, of dtype {self.dtype}."
             )
+        shape = (<object>X).shape
+        if len(shape) != 2 or shape[1] != self.layer_sizes[0]:
+            raise ValueError(f"X has shape {shape}, not (n, {self.layer_sizes[0]}).")
+        if is_csr:
+            self.held = self._point_at_csr(X, shape[0])
+        else:
+            self.held = self._point_at_dense(X)
+        self.samples.n = self.samples.X_rows = shape[0]
+        self.samples.y = self.samples.weight = NULL
+        self.samples.order = NULL
+
+    cdef tuple _point_at_dense(self, X):
         row_bytes, item_bytes = (<object>X).strides
         in_rows = item_bytes == self.itemsize or self.layer_sizes[0] == 1
         if X.size and not (
@@ -672,10 +722,49 @@ cdef class Propagator:
             raise ValueError("X must be aligned, with contiguous rows.")
         self.samples.X = <const char *>cnp.PyArray_DATA(X)
         self.samples.X_row_bytes = row_bytes
-        self.samples.n = self.samples.X_rows = (<object>X).shape[0]
-        self.samples.y = self.samples.weight = NULL
-        self.samples.order = NULL
-        self.held = (X,)
+        self.net.index_bytes = 0
+        return (X,)
+
+    cdef tuple _point_at_csr(self, X, Py_ssize_t n):
+        # Another thread may put other arrays into X; these ones are checked and held.
+        values, columns, row_starts = held = X.data, X.indices, X.indptr
+        for name, array in (
+            ("X.data", values), ("X.indices", columns), ("X.indptr", row_starts)
+        ):
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name} must be a numpy array.")
+            if array.ndim != 1 or not (
+                array.flags.c_contiguous and array.flags.aligned
+            ):
+                raise ValueError(f"{name} must be a contiguous, aligned vector.")
+        if values.dtype != self.dtype:
+            raise TypeError(f"X.data has dtype {values.dtype}, not {self.dtype}.")
+        if columns.dtype not in (np.int32, np.int64) or (
+            columns.dtype != row_starts.dtype
+        ):
+            raise TypeError(
+                "X.indices and X.indptr must share one dtype, int32 or int64, not "
+                f"{columns.dtype} and {row_starts.dtype}."
+            )
+        n_columns = self.layer_sizes[0]
+        if row_starts.size != n + 1 or row_starts[0] != 0 or (
+            (row_starts[1:] < row_starts[:n]).any()
+        ):
+            raise ValueError(f"X.indptr must be {n + 1} numbers from 0 on, ascending.")
+        n_values = row_starts[n]
+        if n_values > min(values.size, columns.size):
+            raise ValueError(
+                f"X.indptr ends at {n_values}; X.data and X.indices have "
+                f"{values.size} and {columns.size} entries."
+            )
+        columns = columns[:n_values]
+        if n_values and not 0 <= columns.min() <= columns.max() < n_columns:
+            raise ValueError(f"X.indices must be columns from 0 to {n_columns - 1}.")
+        self.samples.X = <const char *>cnp.PyArray_DATA(values)
+        self.samples.columns = <const char *>cnp.PyArray_DATA(columns)
+        self.samples.row_starts = <const char *>cnp.PyArray_DATA(row_starts)
+        self.net.index_bytes = columns.dtype.itemsize
+        return held
 
     cdef _hold_samples(self, X, y, sample_weight, order):
         """Point `samples` at all that training looks at, and keep it alive."""
@@ -699,7 +788,7 @@ cdef class Propagator:
                 raise ValueError(f"order must hold rows from 0 to {n - 1} only.")
             self.samples.order = <const ptrdiff_t *>cnp.PyArray_DATA(order)
             self.samples.n = order.size
-        self.held = (X, y, sample_weight, order)
+        self.held = (self.held, y, sample_weight, order)
 
 
 def available_instruction_sets():

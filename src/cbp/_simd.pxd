@@ -7,6 +7,11 @@ cdef extern from "simd.h" nogil:
     const int CBP_IDENTITY, CBP_LOGISTIC, CBP_TANH, CBP_RELU, CBP_SOFTMAX, CBP_EXP
     const int CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON
 
+    ctypedef struct cbp_sparse_row:
+        const void *values
+        const void *columns
+        ptrdiff_t count
+
     ctypedef struct cbp_kernels:
         const char *isa
         ptrdiff_t (*padded_width)(ptrdiff_t) noexcept nogil
@@ -22,6 +27,12 @@ cdef extern from "simd.h" nogil:
                          const void *, ptrdiff_t, const void *, void *) noexcept nogil
         void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void **, ptrdiff_t,
                          const void *, int, void *, void *) noexcept nogil
+        void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int,
+                               const cbp_sparse_row *, const void *, const void *,
+                               ptrdiff_t, void *, void *) noexcept nogil
+        void (*gradient_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int,
+                                const cbp_sparse_row *, ptrdiff_t, const void *, int,
+                                void *, void *) noexcept nogil
         void (*output)(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                        void *) noexcept nogil
         void (*error_signal)(ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t, const void *,

@@ -43,6 +43,7 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from cbp.functions import LOSSES
 
@@ -324,12 +325,17 @@ def pack(sizes, w, b):
     return flat
 
 
+def read_row(X, i):
+    """x of sample i, as Python floats; a row of a sparse X is made dense."""
+    return (X[[i]].toarray()[0] if issparse(X) else X[i]).tolist()
+
+
 def read_samples(X, y, sample_weight, rows):
     """(x, y, v) of every sample in rows, as Python floats, and S."""
     samples, S = [], 0.0
     for i in rows:
         v = 1.0 if sample_weight is None else float(sample_weight[i])
-        samples.append((X[i].tolist(), y[i].tolist(), v))
+        samples.append((read_row(X, i), y[i].tolist(), v))
         S += v
     return samples, S
 
@@ -359,6 +365,16 @@ def check(name, array, shape, dtype, written=False):
         raise ValueError(f"{name} must be writable, got a read-only array; pass a copy")
 
 
+def check_csr(X, shape, dtype):
+    """Refuse a sparse X of another format, dtype or shape."""
+    if X.format != "csr" or X.dtype != dtype:
+        raise TypeError(
+            f"X must be CSR of {np.dtype(dtype)}, got {X.format} of {X.dtype}"
+        )
+    if X.shape != shape:
+        raise ValueError(f"X must have shape {shape}, got {X.shape}")
+
+
 class Progress(NamedTuple):
     """An epoch after a finished batch; replaced as a whole, so an interrupt is safe."""
 
@@ -375,8 +391,8 @@ class Propagator:
 
     The compiled kernels have a class of the same name and methods. Arrays are
     C-contiguous and of `dtype`, n is the number of rows of X, and arguments named
-    `_out` are filled. An argument that is not as described raises TypeError (no array,
-    or of another dtype) or ValueError.
+    `_out` are filled. X may also be a SciPy matrix in CSR form. An argument that is not
+    as described raises TypeError (no array, or of another dtype) or ValueError.
 
     Parameters
     ----------
@@ -419,7 +435,7 @@ class Propagator:
         n = self._check_data(X)
         check("a_out", a_out, (n, self._net.sizes[-1]), self._dtype, written=True)
         for i in range(n):
-            _, a = forward(self._net, w, b, X[i].tolist())
+            _, a = forward(self._net, w, b, read_row(X, i))
             write(a_out[i], a[-1])
 
     def inspect(
@@ -444,7 +460,7 @@ class Propagator:
 
         for i in range(n):
             y_i = y[i].tolist()
-            z, a = forward(net, w, b, X[i].tolist())
+            z, a = forward(net, w, b, read_row(X, i))
             delta = backward(net, w, z, a, y_i)
             write(sample_losses_out[i : i + 1], sample_loss(net, z[-1], a[-1], y_i))
             write(input_grads_out[i], input_gradient(net, w, delta))
@@ -569,8 +585,12 @@ class Propagator:
 
     def _check_data(self, X, y=None, sample_weight=None):
         """Check what is given and return n."""
-        n = len(X) if np.ndim(X) else 0
-        check("X", X, (n, self._net.sizes[0]), self._dtype)
+        if issparse(X):
+            n = X.shape[0]
+            check_csr(X, (n, self._net.sizes[0]), self._dtype)
+        else:
+            n = len(X) if np.ndim(X) else 0
+            check("X", X, (n, self._net.sizes[0]), self._dtype)
         if y is not None:
             check("y", y, (n, self._net.sizes[-1]), self._dtype)
         if sample_weight is not None:

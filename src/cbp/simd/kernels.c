@@ -12,6 +12,7 @@
 
 #include "output.h"
 #include "product.h"
+#include "sparse.h"
 #include "update.h"
 
 static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
@@ -59,6 +60,8 @@ const cbp_kernels CBP_TABLE = {
     .forward = forward,
     .backward = backward,
     .gradient = gradient,
+    .forward_sparse = forward_sparse,
+    .gradient_sparse = gradient_sparse,
     .output = output,
     .error_signal = error_signal,
     .weigh = weigh,

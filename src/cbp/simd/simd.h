@@ -10,6 +10,7 @@
  *
  *   rows              number of samples in the block
  *   a_in[rows]        pointers to the rows of a^{l-1}, n_in reals each
+ *   x[rows]           the rows of a sparse a^0; index_bytes is 4 or 8
  *   z, a, delta       (rows, stride): row-major, padded; lanes beyond the width of the
  *                     layer hold no meaning in z and a, and zeros in delta as long
  *                     as the numbers of the layer are finite
@@ -34,6 +35,13 @@ typedef enum {
 } cbp_activation;
 
 typedef enum { CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON } cbp_loss;
+
+/* One row of a sparse X, in place: `count` reals and, as int32 or int64, their columns. */
+typedef struct {
+    const void *values;
+    const void *columns;
+    ptrdiff_t count;
+} cbp_sparse_row;
 
 typedef struct {
     const char *isa;
@@ -62,6 +70,14 @@ typedef struct {
     void (*gradient)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
                      const void *const *a_in, ptrdiff_t stride, const void *delta,
                      int accumulate, void *grad_W, void *grad_b);
+
+    /* The same two products for a^0 = x, over its nonzeros only. */
+    void (*forward_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
+                           int index_bytes, const cbp_sparse_row *x, const void *W,
+                           const void *b, ptrdiff_t stride, void *z, void *a);
+    void (*gradient_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
+                            int index_bytes, const cbp_sparse_row *x, ptrdiff_t stride,
+                            const void *delta, int accumulate, void *grad_W, void *grad_b);
 
     /* a^L = g(z^L). */
     void (*output)(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t stride,
