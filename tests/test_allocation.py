@@ -1,4 +1,4 @@
-"""Nothing is allocated inside an epoch.
+"""Nothing is allocated inside an epoch, and nowhere as much as a dense X would take.
 
 A library that counts every call of malloc and its relatives is put before the C
 library's own, and read around `Propagator.advance`.
@@ -8,8 +8,13 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tracemalloc
 
+import numpy as np
 import pytest
+from scipy.sparse import csr_array
+
+from cbp import Network
 
 COUNTER = r"""
 #define _GNU_SOURCE
@@ -80,6 +85,7 @@ import ctypes
 import sys
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from cbp._kernels import Propagator
 
@@ -87,6 +93,9 @@ count = ctypes.c_long.in_dll(ctypes.CDLL(None), "allocations")
 rng = np.random.default_rng(0)
 n = 2000
 X = rng.normal(size=(n, 20)).astype(np.float32)
+if sys.argv[1] == "sparse":
+    X[rng.random(X.shape) < 0.9] = 0
+    X = csr_array(X)
 y = np.eye(10, dtype=np.float32)[rng.integers(10, size=n)]
 propagator = Propagator((20, 50, 30, 10), "tanh", "softmax", "log_loss", 1e-4, X.dtype)
 params = rng.normal(size=propagator.n_params).astype(np.float32)
@@ -131,9 +140,10 @@ def counter(tmp_path_factory):
     return library
 
 
-def test_an_epoch_allocates_nothing(counter):
+@pytest.mark.parametrize("X", ["dense", "sparse"])
+def test_an_epoch_allocates_nothing(counter, X):
     run = subprocess.run(
-        [sys.executable, "-c", EPOCH],
+        [sys.executable, "-c", EPOCH, X],
         env=os.environ | {"LD_PRELOAD": str(counter)},
         capture_output=True,
         text=True,
@@ -141,3 +151,31 @@ def test_an_epoch_allocates_nothing(counter):
     )
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) == 0
+
+
+def test_a_sparse_X_is_never_made_dense():
+    n, n_columns, per_row = 20_000, 50_000, 5
+    rng = np.random.default_rng(0)
+    columns = np.sort(rng.choice(n_columns // per_row, (n, per_row)), axis=1)
+    columns = columns + np.arange(per_row) * (n_columns // per_row)
+    starts = np.arange(0, n * per_row + 1, per_row)
+    X = csr_array(
+        (rng.normal(size=n * per_row), columns.ravel(), starts), (n, n_columns)
+    )
+    y = rng.normal(size=(n, 1))
+    network = Network((n_columns, 3, 1), random_state=0)
+    velocity = np.zeros_like(network.params_)
+    dense_bytes = n * n_columns * X.dtype.itemsize
+
+    tracemalloc.start()
+    outputs = network.forward(X)
+    with network.propagator() as propagator:
+        propagator.use_sgd(velocity, 0.01, 0.9, True)
+        order = rng.permutation(n)
+        propagator.begin_epoch(network.params_, X, y, None, order, 1000)
+        assert propagator.advance(60.0)
+        propagator.end_epoch()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.isfinite(outputs).all()
+    assert peak < dense_bytes / 40

@@ -21,6 +21,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from cbp import Network, _kernels
 from cbp.functions import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS
+from cbp.network import sparse_rows
 
 SEED = 0
 DTYPES = (np.float32, np.float64)
@@ -108,6 +109,7 @@ def assert_same_results(network, given, plain):
         for ours, theirs in zip(
             getattr(result, name), getattr(expected, name), strict=True
         ):
+            ours = ours.toarray() if scipy.sparse.issparse(ours) else ours
             np.testing.assert_array_equal(ours, theirs)
 
 
@@ -788,6 +790,181 @@ def test_samples_are_left_as_they_were(n):
         np.testing.assert_array_equal(now, then)
 
 
+# -- sparse X --------------------------------------------------------------------
+
+
+def sparse_samples(network, n=7):
+    """X with zeros in it, y and sample weights, all dense."""
+    X, y, weight = draw_samples(network, n)
+    X[::2, 0] = X[1::3] = 0
+    return X, y, weight
+
+
+def with_duplicates(X):
+    """CSR with every entry in two halves, and the columns of a row descending."""
+    coo = scipy.sparse.coo_array(X)
+    backwards = np.lexsort((-coo.col, coo.row)).repeat(2)
+    return scipy.sparse.csr_array(
+        (
+            coo.data[backwards] / 2,
+            coo.col[backwards],
+            2 * scipy.sparse.csr_array(X).indptr,
+        ),
+        X.shape,
+    )
+
+
+def with_stored_zeros(X):
+    n, width = X.shape
+    columns, starts = np.tile(np.arange(width), n), np.arange(n + 1) * width
+    return scipy.sparse.csr_array((X.ravel(), columns, starts), X.shape)
+
+
+def with_every_array(change):
+    """To CSR whose three arrays are changed."""
+
+    def to_sparse(X):
+        X = scipy.sparse.csr_matrix(X)
+        X.data, X.indices, X.indptr = map(change, (X.data, X.indices, X.indptr))
+        return X
+
+    return to_sparse
+
+
+#: From a plain array to a sparse one of equal values.
+SPARSE_KINDS = {
+    "csr_matrix": scipy.sparse.csr_matrix,
+    "csr_array": scipy.sparse.csr_array,
+    "wide indices": with_every_array(
+        lambda array: array.astype(np.int64) if array.dtype == np.int32 else array
+    ),
+    "read-only": with_every_array(read_only),
+    "csc_matrix": scipy.sparse.csc_matrix,
+    "csc_array": scipy.sparse.csc_array,
+    "coo_array": scipy.sparse.coo_array,
+    "lil_array": scipy.sparse.lil_array,
+    "dok_array": scipy.sparse.dok_array,
+    "dia_array": scipy.sparse.dia_array,
+    "bsr_array": scipy.sparse.bsr_array,
+    "duplicates": with_duplicates,
+    "duplicates in csc": lambda X: with_duplicates(X.T.copy()).T,
+    "stored zeros": with_stored_zeros,
+    "other float": lambda X: scipy.sparse.csr_array(X).astype(
+        np.float32 if X.dtype == np.float64 else np.float64
+    ),
+    "strided": with_every_array(lambda array: np.repeat(array, 2)[::2]),
+    "unaligned": with_every_array(unaligned),
+}
+#: Of these a kernel reads X where it lies.
+SPARSE_IN_PLACE = (
+    "csr_matrix",
+    "csr_array",
+    "wide indices",
+    "read-only",
+    "stored zeros",
+)
+
+
+@pytest.mark.parametrize("implementation", ["reference", "kernels"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", SPARSE_KINDS)
+def test_sparse_X_does_not_change_a_bit(monkeypatch, implementation, kind, dtype):
+    monkeypatch.setenv("CBP_IMPLEMENTATION", implementation)
+    net = small_network(dtype=dtype)
+    X, y, weight = sparse_samples(net)
+    # Numbers that both float types have.
+    X = X.astype(np.float32).astype(dtype)
+    given = SPARSE_KINDS[kind](X)
+    assert scipy.sparse.issparse(given)
+    before = copy.deepcopy(given)
+    assert_same_results(net, (given, y, weight), (X, y, weight))
+    np.testing.assert_array_equal(net.weighted_outputs(given), net.weighted_outputs(X))
+    result = net.backprop(given, y)
+    assert result.a[0].format == "csr"
+    assert isinstance(result.input_grads, np.ndarray)
+    assert type(given) is type(before)
+    if given.format in ("csr", "csc"):
+        for name in ("data", "indices", "indptr"):
+            now, then = getattr(given, name), getattr(before, name)
+            np.testing.assert_array_equal(now, then)
+            assert now.dtype == then.dtype
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", SPARSE_IN_PLACE)
+def test_canonical_csr_is_read_where_it_lies(kind, dtype):
+    net = small_network(dtype=dtype)
+    X, y, _ = sparse_samples(net)
+    given = SPARSE_KINDS[kind](X)
+    arrays = given.data, given.indices, given.indptr
+    read = net.backprop(given, y).a[0]
+    for array, in_use in zip(
+        (read.data, read.indices, read.indptr), arrays, strict=True
+    ):
+        assert array is in_use
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64, np.longdouble])
+def test_sparse_numbers_of_other_types_are_taken_by_value(kind):
+    net = small_network()
+    X, y, weight = sparse_samples(net)
+    X = np.abs(np.rint(3 * X)).astype(kind)
+    for to_sparse in (scipy.sparse.csr_array, scipy.sparse.csc_array):
+        given = to_sparse(X)
+        assert given.dtype == kind
+        assert_same_results(net, (given, y, weight), (X, y, weight))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "csc_array", "coo_array"])
+def test_forward_of_no_sparse_rows_is_empty(kind, dtype):
+    net = small_network(dtype=dtype)
+    result = net.forward(SPARSE_KINDS[kind](np.empty((0, 3), dtype)))
+    assert result.shape == (0, 2)
+    assert result.dtype == dtype
+
+
+@pytest.mark.parametrize("index_dtype", [np.int32, np.int64])
+def test_sparse_rows_are_X_itself_or_ascend_without_duplicates(index_dtype):
+    X = sparse_samples(small_network())[0]
+    for kind in SPARSE_KINDS:
+        given = SPARSE_KINDS[kind](X)
+        rows = sparse_rows(given, np.dtype(np.float64))
+        assert (rows is given) == (kind in SPARSE_IN_PLACE), kind
+        rows.check_format(full_check=True)
+        starts = rows.indptr[1:-1]
+        starts = starts[(0 < starts) & (starts < rows.nnz)]
+        assert (np.delete(np.diff(rows.indices), starts - 1) > 0).all(), kind
+
+
+WRONG_SPARSE = {
+    "complex": lambda X: scipy.sparse.csr_array(X + 1j),
+    "NaN": lambda X: scipy.sparse.csr_array(with_entry(X, np.nan)),
+    "inf": lambda X: scipy.sparse.csc_array(with_entry(X, np.inf)),
+    "sum that overflows": lambda X: with_duplicates(with_entry(X, 1e308)) * 1.9,
+    "1-D": lambda X: scipy.sparse.coo_array(X[:, 0]),
+    "a column short": lambda X: scipy.sparse.csr_array(X[:, :-1]),
+    "a column too many": lambda X: scipy.sparse.coo_array(np.hstack([X, X[:, :1]])),
+    "transposed": lambda X: scipy.sparse.csr_array(X).T,
+    "no rows": lambda X: scipy.sparse.csr_array(X[:0]),
+}
+
+
+@pytest.mark.parametrize("bad", WRONG_SPARSE)
+def test_bad_sparse_X_is_refused_by_name(bad):
+    methods = ["forward", "backprop", "loss_and_grad"]
+    if bad == "no rows":
+        methods.remove("forward")
+    assert_refused(small_network(), "X", WRONG_SPARSE[bad], methods)
+
+
+def test_sparse_number_too_large_for_float32_is_refused_by_name():
+    def bad(X):
+        return scipy.sparse.csr_array(with_entry(X.astype(np.float64), 1e39))
+
+    assert_refused(small_network(dtype=np.float32), "X", bad)
+
+
 # -- bad input -------------------------------------------------------------------
 
 
@@ -848,7 +1025,9 @@ def assert_refused(net, name, bad, methods=("backprop", "loss_and_grad")):
         np.testing.assert_array_equal(net.forward(samples["X"]), before)
 
 
-@pytest.mark.parametrize("bad", sorted(WRONG_MATRICES.keys() - {"a row short"}))
+@pytest.mark.parametrize(
+    "bad", sorted(WRONG_MATRICES.keys() - {"a row short", "sparse"})
+)
 def test_bad_X_is_refused_by_name(bad):
     methods = ["forward", "backprop", "loss_and_grad"]
     if bad == "no rows":

@@ -49,7 +49,7 @@ class Backprop:
     z : list of ndarray of shape (n, n_l)
         Weighted inputs; ``z[0]`` is None.
     a : list of ndarray of shape (n, n_l)
-        Activations; ``a[0]`` is X.
+        Activations; ``a[0]`` is X, in CSR form if it is sparse.
     delta : list of ndarray of shape (n, n_l)
         Error signals dC_0/dz^l per sample, unweighted and not divided by n;
         ``delta[0]`` is None.
@@ -301,7 +301,7 @@ class Network:
 
         Parameters
         ----------
-        X : array-like of shape (n, n_0)
+        X : {array-like, sparse matrix} of shape (n, n_0)
 
         Returns
         -------
@@ -325,7 +325,7 @@ class Network:
 
         Parameters
         ----------
-        X : array-like of shape (n, n_0)
+        X : {array-like, sparse matrix} of shape (n, n_0)
         y : array-like of shape (n, n_L), or (n,) if n_L is 1
             Targets. For log_loss 0 or 1; with softmax one 1 in every row.
         sample_weight : array-like of shape (n,), default=None
@@ -369,7 +369,7 @@ class Network:
 
         Parameters
         ----------
-        X : array-like of shape (n, n_0)
+        X : {array-like, sparse matrix} of shape (n, n_0)
         y : array-like of shape (n, n_L), or (n,) if n_L is 1
         sample_weight : array-like of shape (n,), default=None
         params : array-like of shape (n_params,), default=None
@@ -414,7 +414,7 @@ class Network:
 
         Parameters
         ----------
-        X : array-like of shape (n, n_0)
+        X : {array-like, sparse matrix} of shape (n, n_0)
 
         Returns
         -------
@@ -466,7 +466,10 @@ class Network:
     # -- the checking door -----------------------------------------------------
 
     def _check_X(self, X, min_rows=1):
-        X = _numbers("X", X, self.dtype, n_dims=(2,))
+        if issparse(X):
+            X = sparse_rows(X, self.dtype)
+        else:
+            X = _numbers("X", X, self.dtype, n_dims=(2,))
         if X.shape[1] != self.layer_sizes[0]:
             raise ValueError(
                 f"X has {X.shape[1]} columns; the network has {self.layer_sizes[0]} "
@@ -541,6 +544,39 @@ class Network:
                     "grad_out shares memory with the parameters; give another array."
                 )
         return grad_out
+
+
+def sparse_rows(X, dtype):
+    """A sparse X in CSR form and `dtype`, as the kernels read it in place.
+
+    The columns of each row ascend, none occurs twice. X itself if it is so already;
+    it is never changed.
+
+    Raises
+    ------
+    TypeError
+        If X does not hold real numbers.
+    ValueError
+        If X is not two-dimensional, or holds NaN or infinity.
+    """
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"X has dtype {X.dtype}; it must hold real numbers.")
+    if X.ndim != 2:
+        raise ValueError(f"X has shape {X.shape}; it must have 2 dimensions.")
+    rows = X.tocsr()
+    if not (_is_readable_csr(rows) and rows.has_canonical_format):
+        rows = rows.copy() if rows is X else rows
+        rows.sum_duplicates()
+    with np.errstate(over="ignore"):  # what overflows is found to be infinite
+        rows = rows.astype(dtype, copy=False)
+    assert_all_finite(rows.data[: rows.nnz], input_name="X")
+    return rows
+
+
+def _is_readable_csr(X):
+    arrays = X.data, X.indices, X.indptr
+    in_line = all(array.flags.c_contiguous and array.flags.aligned for array in arrays)
+    return in_line and X.indices.dtype == X.indptr.dtype
 
 
 def check_sample_weight(sample_weight, n, dtype):
