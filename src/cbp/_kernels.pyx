@@ -213,6 +213,11 @@ ctypedef struct Arena:
     Py_ssize_t used
 
 
+cdef char *aligned(char *start) noexcept nogil:
+    """The next cache line after `start`."""
+    return start + CACHE_LINE - <size_t>start % CACHE_LINE
+
+
 cdef char *take(Arena *arena, Py_ssize_t n_bytes) noexcept nogil:
     """The next n_bytes of the arena, starting on a cache line."""
     cdef char *at = NULL
@@ -254,7 +259,8 @@ cdef class Propagator:
     cdef readonly tuple layer_sizes
     cdef readonly object dtype
     cdef Py_ssize_t itemsize
-    cdef object workspace       # the only allocation; everything in net points into it
+    cdef object workspace       # everything in net points into it
+    cdef object input_workspace  # or into this one, once `inspect` was called
     cdef object held            # arrays that samples points into
     cdef dict lent              # name -> plain vector that end_epoch writes to
     cdef readonly bint in_epoch
@@ -294,7 +300,7 @@ cdef class Propagator:
         memory = np.zeros(size + CACHE_LINE, np.uint8)
         self.workspace = memory
         start = <char *>cnp.PyArray_DATA(memory)
-        self._lay_out(start + CACHE_LINE - <size_t>start % CACHE_LINE)
+        self._lay_out(aligned(start))
 
     @property
     def isa(self):
@@ -337,24 +343,42 @@ cdef class Propagator:
         return arena.used
 
     cdef int _place_layer(self, Arena *arena, Py_ssize_t l, Layer *layer) except -1:
-        cdef Py_ssize_t i, rows = self.block.rows, row_bytes
-        cdef Py_ssize_t n_in = self.layer_sizes[l - 1] if l > 0 else 0
+        cdef Py_ssize_t i, rows = self.block.rows, row_bytes, n_packed
         layer.n = self.layer_sizes[l]
         layer.stride = self.net.k.row_stride(layer.n)
         row_bytes = layer.stride * self.itemsize
-        layer.WT = take(arena, self.net.k.packed_size(layer.n, n_in) * self.itemsize)
-        layer.z = layer.a = NULL
-        if l > 0:
-            layer.z = take(arena, rows * row_bytes)
-            layer.a = take(arena, rows * row_bytes)
-        layer.delta = take(arena, rows * row_bytes)
         layer.a_rows = <const void **>take(arena, rows * sizeof(void *))
+        layer.WT = layer.z = layer.a = layer.delta = NULL
+        if l == 0:
+            return 0
+        if l > 1:
+            n_packed = self.net.k.packed_size(layer.n, self.layer_sizes[l - 1])
+            layer.WT = take(arena, n_packed * self.itemsize)
+        layer.z = take(arena, rows * row_bytes)
+        layer.a = take(arena, rows * row_bytes)
+        layer.delta = take(arena, rows * row_bytes)
         layer.delta_rows = <const void **>take(arena, rows * sizeof(void *))
         if arena.base != NULL:
             for i in range(rows):
-                if l > 0:
-                    layer.a_rows[i] = <char *>layer.a + i * row_bytes
+                layer.a_rows[i] = <char *>layer.a + i * row_bytes
                 layer.delta_rows[i] = <char *>layer.delta + i * row_bytes
+        return 0
+
+    cdef int _make_room_for_input_gradient(self) except -1:
+        """Place W^1 transposed and dC_0/dx, which are as wide as X: for `inspect` only."""
+        cdef Layer *first = &self.net.layer[1]
+        cdef Layer *layer = &self.net.layer[0]
+        cdef Arena arena = Arena(NULL, 0)
+        cdef Py_ssize_t WT_bytes, delta_bytes
+        if self.input_workspace is not None:
+            return 0
+        WT_bytes = self.net.k.packed_size(first.n, layer.n) * self.itemsize
+        delta_bytes = self.block.rows * layer.stride * self.itemsize
+        memory = np.zeros(WT_bytes + delta_bytes + 2 * CACHE_LINE, np.uint8)
+        self.input_workspace = memory
+        arena.base = aligned(<char *>cnp.PyArray_DATA(memory))
+        first.WT = take(&arena, WT_bytes)
+        layer.delta = take(&arena, delta_bytes)
         return 0
 
     cdef void _point_at_parameters(self) noexcept:
@@ -461,6 +485,7 @@ cdef class Propagator:
                 raise ValueError(f"{name} has {len(arrays)} arrays, not {net.L}.")
             for l in range(net.L):
                 self._data(f"{name}[{l}]", arrays[l], (n, net.layer[l + 1].n), True)
+        self._make_room_for_input_gradient()
         self._load_params(params, 1)
         while start < n:
             rows = min(self.block.rows, n - start)
