@@ -235,13 +235,14 @@ def test_weights_that_are_written_or_replaced_take_effect(write):
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_views_stay_views_after_entries_were_replaced(write):
+def test_entries_are_views_again_once_params_are_asked_for(write):
     net = small_network()
     X, _, _ = draw_samples(net)
     write(net)
     net.forward(X)
+    params = net.params_
     for array in (*net.coefs_, *net.intercepts_):
-        assert np.shares_memory(array, net.params_)
+        assert np.shares_memory(array, params)
     # What an optimiser writes into params_ must not be undone by older arrays.
     net.params_[...] = 1
     net.forward(X)
@@ -272,13 +273,39 @@ def test_lists_of_weights_stay_the_same_lists():
 def test_replaced_weights_that_do_not_fit_are_refused_by_name(name, replacement):
     net = small_network()
     X, _, _ = draw_samples(net)
-    before, views = net.params_.copy(), getattr(net, name)
+    params, views = net.params_, getattr(net, name)
+    before = params.copy()
     setattr(net, name, replacement)
     with pytest.raises(ValueError, match=name):
         net.forward(X)
-    np.testing.assert_array_equal(net.params_, before)
+    np.testing.assert_array_equal(params, before)
     setattr(net, name, views)
     net.forward(X)
+
+
+def test_what_is_written_into_a_replaced_array_later_takes_effect():
+    net = small_network()
+    X, _, _ = draw_samples(net)
+    mine = np.zeros((5, 2))
+    net.coefs_[1] = mine
+    net.intercepts_[1] = np.zeros(2)
+    assert not net.forward(X).any()
+    mine[:] = 1.0
+    assert net.forward(X).all()
+    assert net.coefs_[1] is mine
+    assert not np.shares_memory(mine, net.params_)
+
+
+def test_network_begins_with_given_params_of_which_it_takes_a_copy():
+    drawn = small_network()
+    given = drawn.params_.copy()
+    net = Network((3, 5, 2), activation="tanh", params=given)
+    X, _, _ = draw_samples(net)
+    np.testing.assert_array_equal(net.forward(X), drawn.forward(X))
+    given[:] = 0.0
+    assert net.params_.all()
+    with pytest.raises(ValueError, match=r"params has shape \(2,\).*has 32 parameters"):
+        Network((3, 5, 2), params=[1.0, 2.0])
 
 
 # -- passes ----------------------------------------------------------------------
@@ -1217,7 +1244,7 @@ TAMPER = {
 def test_pickled_state_with_a_wrong_number_of_params_is_refused(wrong):
     state = small_network().__getstate__()
     state["params_"] = TAMPER[wrong](state["params_"])
-    with pytest.raises(ValueError, match="params_ has shape"):
+    with pytest.raises(ValueError, match="params has shape"):
         Network.__new__(Network).__setstate__(state)
 
 

@@ -12,8 +12,9 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import pairwise
+from itertools import chain, pairwise
 from numbers import Integral, Real
+from operator import is_
 
 import numpy as np
 from scipy.sparse import issparse
@@ -26,6 +27,9 @@ SETTINGS = ("layer_sizes", "activation", "output_activation", "loss", "alpha", "
 
 #: No network has more parameters: sizes of buffers, in bytes, cannot overflow.
 MOST_PARAMS = sys.maxsize >> 16
+
+#: So many numbers are looked at one by one to see whether they are finite.
+FEW_NUMBERS = 4096
 
 #: Workspaces kept for the next call, as many as threads often call at once.
 MOST_IDLE = 4
@@ -106,6 +110,8 @@ class Network:
         Draws the initial parameters, layer by layer W then b, uniformly from
         +-sqrt(f / (n_{l-1} + n_l)) with f = 2 for logistic hidden layers, else 6
         (Glorot and Bengio 2010; scikit-learn's stream).
+    params : array-like of shape (n_params,), default=None
+        Parameters to begin with, which are copied, in the place of drawn ones.
 
     Attributes
     ----------
@@ -155,6 +161,7 @@ class Network:
         alpha=0.0,
         dtype=np.float64,
         random_state=None,
+        params=None,
     ):
         self.layer_sizes = _check_layer_sizes(layer_sizes)
         self.activation = _check_name("activation", activation, ACTIVATIONS)
@@ -169,7 +176,11 @@ class Network:
             )
         self.alpha = _check_alpha(alpha)
         self.dtype = _check_dtype(dtype)
-        self._own(self._draw_params(check_random_state(random_state)))
+        if params is None:
+            params = self._draw_params(check_random_state(random_state))
+        else:
+            params = np.array(self._check_params(params))
+        self._own(params)
 
     def __setattr__(self, name, value):
         if name in SETTINGS and name in vars(self):
@@ -200,16 +211,12 @@ class Network:
     @property
     def params_(self):
         """All parameters; assigning copies into the vector, which stays the same."""
+        self.set_weights(self.coefs_, self.intercepts_)
         return self._params
 
     @params_.setter
     def params_(self, values):
-        self._adopt_replaced_entries()
-        self._params[...] = self._check_params(np.asarray(values))
-
-    def _adopt_replaced_entries(self):
-        """What was put into `coefs_` and `intercepts_` goes into `params_`."""
-        self.set_weights(self.coefs_, self.intercepts_)
+        self.params_[...] = self._check_params(np.asarray(values))
 
     def _views(self, flat):
         """Views into `flat`, shaped as the coefs and the intercepts."""
@@ -238,6 +245,34 @@ class Network:
             If the number of arrays or a shape does not fit `layer_sizes`; nothing
             is copied then.
         """
+        self._read(coefs, intercepts)
+        self._show_own_views()
+
+    def _show_own_views(self):
+        n_layers = len(self.layer_sizes) - 1
+        if not (isinstance(self.coefs_, list) and isinstance(self.intercepts_, list)):
+            self.coefs_, self.intercepts_ = [], []
+        # In place: a list that the user holds goes on to have effect.
+        self.coefs_[:] = self._own_views[:n_layers]
+        self.intercepts_[:] = self._own_views[n_layers:]
+
+    def _adopt_replaced_entries(self):
+        """What was put into `coefs_` and `intercepts_` goes into the vector.
+
+        The user's arrays stay in the lists: what is written into them later has its
+        effect at the next use. Only a view of the vector itself cannot stay, since it
+        would be copied again, changed, at each use.
+        """
+        given = chain(self.coefs_, self.intercepts_)
+        n_given = len(self.coefs_) + len(self.intercepts_)
+        if n_given == len(self._own_views) and all(map(is_, given, self._own_views)):
+            return
+        foreign = self._read(self.coefs_, self.intercepts_)
+        if any(np.may_share_memory(array, self._params) for array in foreign):
+            self._show_own_views()
+
+    def _read(self, coefs, intercepts):
+        """Copy the arrays into the vector unless they are its views; returns those."""
         n_layers = len(self.layer_sizes) - 1
         if len(coefs) != n_layers or len(intercepts) != n_layers:
             raise ValueError(
@@ -246,17 +281,13 @@ class Network:
             )
         given = zip(self._own_views, [*coefs, *intercepts], strict=True)
         foreign = [
-            (view, self._check_weights(i, array))
+            (view, array, self._check_weights(i, array))
             for i, (view, array) in enumerate(given)
             if array is not view
         ]
-        for view, array in foreign:
-            view[...] = array
-        if not (isinstance(self.coefs_, list) and isinstance(self.intercepts_, list)):
-            self.coefs_, self.intercepts_ = [], []
-        # In place: a list that the user holds goes on to have effect.
-        self.coefs_[:] = self._own_views[:n_layers]
-        self.intercepts_[:] = self._own_views[n_layers:]
+        for view, _, checked in foreign:
+            view[...] = checked
+        return [array for _, array, _ in foreign]
 
     def _check_weights(self, i, array):
         """`array` as it can be copied into the i-th of the network's views."""
@@ -274,18 +305,11 @@ class Network:
     def __getstate__(self):
         self._adopt_replaced_entries()
         state = {name: getattr(self, name) for name in SETTINGS}
-        return {**state, "dtype": self.dtype.name, "params_": self.params_}
+        return {**state, "dtype": self.dtype.name, "params_": self._params}
 
     def __setstate__(self, state):
         settings = {name: state[name] for name in SETTINGS}
-        self.__init__(**settings, random_state=0)
-        params = np.array(state["params_"], dtype=self.dtype, ndmin=1)
-        if params.shape != self.params_.shape:
-            raise ValueError(
-                f"params_ has shape {params.shape}; a network of sizes "
-                f"{self.layer_sizes} wants {self.params_.shape}."
-            )
-        self._own(params)
+        self.__init__(**settings, params=state["params_"])
 
     def __repr__(self):
         return (
@@ -317,7 +341,7 @@ class Network:
         X = self._check_X(X, min_rows=0)
         a_out = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         with self.propagator() as propagator:
-            propagator.forward(self.params_, X, a_out)
+            propagator.forward(self._params, X, a_out)
         return a_out
 
     def backprop(self, X, y, sample_weight=None):
@@ -348,12 +372,12 @@ class Network:
             [np.empty((n, width), self.dtype) for width in self.layer_sizes[1:]]
             for _ in range(3)
         )
-        gradient = np.empty_like(self.params_)
+        gradient = np.empty_like(self._params)
         with self.propagator() as propagator:
             propagator.inspect(
-                self.params_, X, y, sample_losses, z, a, delta, input_grads
+                self._params, X, y, sample_losses, z, a, delta, input_grads
             )
-            loss = propagator.loss_and_grad(self.params_, X, y, sample_weight, gradient)
+            loss = propagator.loss_and_grad(self._params, X, y, sample_weight, gradient)
         return Backprop(
             loss,
             sample_losses,
@@ -430,7 +454,7 @@ class Network:
         z_out = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         # With the identity for an output activation a^L is z^L.
         linear = self._propagator_of("identity", "squared_error")
-        linear.forward(self.params_, X, z_out)
+        linear.forward(self._params, X, z_out)
         return z_out
 
     @contextmanager
@@ -515,30 +539,31 @@ class Network:
 
     def _check_params(self, params):
         if params is None:
-            return self.params_
+            return self._params
         # An optimiser may try parameters that are not finite; the loss then tells it.
         params = _numbers("params", params, self.dtype, n_dims=(1,), finite=False)
-        if params.shape != self.params_.shape:
+        n_params = count_params(self.layer_sizes)
+        if params.shape != (n_params,):
             raise ValueError(
-                f"params has shape {params.shape}; "
-                f"the network has {self.params_.size} parameters."
+                f"params has shape {params.shape}; a network of sizes "
+                f"{self.layer_sizes} has {n_params} parameters."
             )
         return np.ascontiguousarray(params)
 
     def _check_grad_out(self, grad_out, params):
         if grad_out is None:
-            return np.empty_like(self.params_)
+            return np.empty_like(self._params)
         if not (
             isinstance(grad_out, np.ndarray)
             and grad_out.dtype == self.dtype
-            and grad_out.shape == self.params_.shape
+            and grad_out.shape == self._params.shape
             and grad_out.flags.carray
         ):
             raise ValueError(
                 f"grad_out must be a writable, contiguous array of shape "
-                f"{self.params_.shape} and dtype {self.dtype}."
+                f"{self._params.shape} and dtype {self.dtype}."
             )
-        for used in (params, self.params_):
+        for used in (params, self._params):
             if np.may_share_memory(grad_out, used):
                 raise ValueError(
                     "grad_out shares memory with the parameters; give another array."
@@ -619,6 +644,10 @@ def _numbers(name, values, dtype, *, n_dims, finite=True):
     """`values` as an array of `dtype` whose rows the kernels can read in place."""
     if issparse(values):
         raise TypeError(f"{name} is sparse; give it dense, as {name}.toarray().")
+    if _is_ready(values, dtype) and values.ndim in n_dims:
+        if finite:
+            _check_finite(name, values)
+        return values
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -636,8 +665,23 @@ def _numbers(name, values, dtype, *, n_dims, finite=True):
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must hold real numbers only: {error}") from error
     if finite:
-        assert_all_finite(array, input_name=name)
+        _check_finite(name, array)
     return array if _rows_can_be_read(array) else array.copy("C")
+
+
+def _is_ready(values, dtype):
+    """Whether this is an array that the kernels read as it is: no more to be done."""
+    if type(values) is not np.ndarray or values.dtype != dtype:
+        return False
+    flags = values.flags
+    return flags.c_contiguous and flags.aligned
+
+
+def _check_finite(name, array):
+    # scikit-learn's own check has the better message, and for a few numbers takes
+    # longer than a prediction.
+    if array.size > FEW_NUMBERS or not np.isfinite(array).all():
+        assert_all_finite(array, input_name=name)
 
 
 def _rows_can_be_read(array):
@@ -650,6 +694,11 @@ def _check_name(what, name, names):
     if not isinstance(name, str) or name not in names:
         raise ValueError(f"{what}={name!r} is unknown; it must be one of {names}.")
     return name
+
+
+def count_params(layer_sizes):
+    """The number of parameters of a network of these sizes."""
+    return sum((int(n_in) + 1) * int(n_out) for n_in, n_out in pairwise(layer_sizes))
 
 
 def _check_layer_sizes(layer_sizes):
@@ -667,7 +716,7 @@ def _check_layer_sizes(layer_sizes):
     for size in sizes:
         if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
             raise ValueError(f"layer_sizes={sizes} must hold integers >= 1 only.")
-    if sum((int(m) + 1) * int(n) for m, n in pairwise(sizes)) > MOST_PARAMS:
+    if count_params(sizes) > MOST_PARAMS:
         raise ValueError(
             f"layer_sizes={sizes} means more parameters than can be addressed."
         )
