@@ -316,7 +316,9 @@ def test_batch_size(n_samples, batch_size, rows):
 
 
 def test_batch_larger_than_the_data_is_clipped_with_a_warning():
-    with pytest.warns(UserWarning, match="batch_size=10 is larger than the 9 samples"):
+    with pytest.warns(
+        UserWarning, match="Got `batch_size` 10, larger than the sample size 9"
+    ):
         script, _ = play([1.0], batch_size=10)
     assert script.epochs[0].batch_size == 9
 
@@ -331,10 +333,7 @@ def test_weight_that_is_not_finite_in_the_end_is_an_error():
     script = Script([1.0])
     script.params_[1] = np.inf
     trainer = Trainer(script, Adam.for_network(script), None, shuffle=False, max_iter=1)
-    with (
-        pytest.warns(ConvergenceWarning),
-        pytest.raises(ValueError, match="a weight is not finite in epoch 1"),
-    ):
+    with pytest.raises(ValueError, match="a weight is not finite in epoch 1"):
         trainer.train(np.zeros((2, 1)), None)
 
 

@@ -12,7 +12,7 @@ class FitTask:
         self.context.call_on_fit_task_begin(**self.given)
 
     def watch(self, trainer, fitted):
-        """Follow `trainer`; `fitted()` are the attributes of a fit that stops now."""
+        """Follow `trainer`; `fitted()` gives the attributes of a fit that stops now."""
         if not getattr(self.estimator, "_skl_callbacks", None):
             return
 

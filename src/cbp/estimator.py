@@ -1,41 +1,44 @@
-"""`MLPEstimator`: checks what users give, encodes y, trains, sets attributes.
+"""`MLPEstimator`: scikit-learn's API over a network.
 
-No network's arithmetic here: `network.Network` holds the parameters and makes the
-passes, `training.Trainer` runs the epochs. `MLPEstimator` is the whole thing;
-`MLPClassifier` and `MLPRegressor` are its special cases with scikit-learn's signatures.
+Checks what users give, encodes y, has it trained, holds the outcome, predicts. No
+arithmetic of networks here: `network.Network` has the parameters and makes the passes,
+`fitting.Fit` sees to the training. `MLPClassifier` and `MLPRegressor` are the special
+cases with scikit-learn's signatures.
 
 A fitted estimator consists of its parameters, plain numbers, strings, lists, arrays,
-scikit-learn's binarizer of labels, and one `Network`, of which `coefs_` and
-`intercepts_` are views. The network stays out of pickles and is built anew from the two
-lists afterwards.
+dataclasses of these, scikit-learn's binarizer of labels, and one `Network`, of which
+`coefs_` and `intercepts_` are views. The network stays out of pickles and is built anew
+from the two lists afterwards.
 """
 
 from contextlib import contextmanager
-from copy import deepcopy
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import log_expit, log_softmax
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import (
-    ClassifierTags,
-    RegressorTags,
-    check_random_state,
-    column_or_1d,
-)
+from sklearn.utils import ClassifierTags, RegressorTags, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cbp.callbacks import FitTask
+from cbp.fitting import OPTIONAL, Fit, Restored
 from cbp.functions import ACTIVATIONS, LOSSES
-from cbp.network import Network, check_sample_weight
-from cbp.targets import REGRESSION_OUTPUTS, indicators, regression_targets
-from cbp.training import SGD, Adam, Trainer
+from cbp.network import Network, check_sample_weight, count_params, sparse_rows
+from cbp.targets import (
+    REGRESSION_OUTPUTS,
+    check_classes,
+    check_same_labels,
+    label_output,
+    label_targets,
+    labels,
+    learn_labels,
+    number_targets,
+)
 
 #: What a network is made of besides its sizes and parameters.
 NETWORK_SETTINGS = ("activation", "output_activation", "loss", "alpha")
@@ -56,12 +59,22 @@ def _predicts_classes(estimator):
     return True
 
 
+def _trains_by_epochs(estimator):
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic; use solver='adam' or 'sgd'."
+        )
+    return True
+
+
 class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     """Multilayer perceptron whose loss decides what it predicts.
 
     With ``loss="log_loss"`` a classifier (binary, multiclass or multilabel), with any
-    other loss a regressor (of one or several outputs). Trained by minibatches with
-    Adam or SGD in compiled kernels, in the dtype of X: float32 stays float32. With
+    other loss a regressor (of one or several outputs). Trained in compiled kernels by
+    minibatches with Adam or SGD, or by L-BFGS, in the dtype of X: float32 stays
+    float32. With
     the same `random_state` and float64 data the model is that of scikit-learn's
     ``MLPClassifier`` or ``MLPRegressor`` up to rounding.
 
@@ -83,9 +96,9 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
         Activation function of the hidden layers.
 
-    solver : {'adam', 'sgd'}, default='adam'
-        Adam (Kingma and Ba 2015) or stochastic gradient descent with momentum.
-        'lbfgs' is not supported yet.
+    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+        Adam (Kingma and Ba 2015), stochastic gradient descent with momentum, or
+        scipy's L-BFGS-B, which minimises the loss of all samples at once.
 
     alpha : float, default=0.0001
         Strength of the L2 penalty: a batch of S samples (or with weights that sum to
@@ -107,7 +120,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         Exponent of 'invscaling'.
 
     max_iter : int, default=200
-        Largest number of epochs.
+        Largest number of epochs, or of iterations of 'lbfgs'.
 
     shuffle : bool, default=True
         Whether to shuffle the samples before each epoch.
@@ -117,13 +130,17 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         the same model in every call.
 
     tol : float, default=1e-4
-        An epoch improves if its loss falls below the best one by at least this.
+        An epoch improves if its loss falls below the best one by at least this, or
+        with early stopping its score rises by as much. 'lbfgs' has converged when no
+        component of the gradient is larger.
 
     verbose : bool, default=False
         Whether to print the loss of each epoch.
 
     warm_start : bool, default=False
-        True is not supported yet.
+        Whether `fit` goes on exactly where the last one stopped: with its weights,
+        or what was put into `coefs_` and `intercepts_` since, the moments of the
+        solver, the learning rate, the random stream, the rows set aside.
 
     momentum : float, default=0.9
         Momentum of SGD, from 0 to 1.
@@ -132,10 +149,13 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         Whether the momentum of SGD is Nesterov's.
 
     early_stopping : bool, default=False
-        True is not supported yet.
+        Whether to set samples aside, score them after each epoch (accuracy or R^2),
+        stop when the score no longer improves and keep the weights of the best one.
+        Not for 'lbfgs'.
 
     validation_fraction : float, default=0.1
-        Share of the samples set aside for early stopping.
+        Share of the samples set aside for early stopping; of each class the same,
+        unless y is multilabel.
 
     beta_1 : float, default=0.9
         Decay of Adam's mean of the gradient, in [0, 1).
@@ -159,8 +179,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_{l-1}, n_l)
-        w^l_jk is ``coefs_[l-1][k, j]``. Arrays may be changed, or replaced: what is put
-        into the list is copied into the network when it is next used.
+        w^l_jk is ``coefs_[l-1][k, j]``. Arrays may be changed, or replaced by others,
+        with effect on the next prediction or warm-started fit.
 
     intercepts_ : list of ndarray of shape (n_l,)
         b^l_j is ``intercepts_[l-1][j]``.
@@ -174,18 +194,22 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     loss_ : float
         Loss of the last epoch (nan if training was interrupted before its end).
 
-    best_loss_ : float
-        Smallest loss of an epoch.
+    best_loss_ : float or None
+        Smallest loss of an epoch; None with early stopping.
 
     loss_curve_ : list of float
         Loss of each epoch: the mean over its samples of the loss of their batch
-        before the update, penalty included.
+        before the update, penalty included; with 'lbfgs', the loss after each
+        iteration. Goes on growing with `partial_fit` and `warm_start`.
 
-    validation_scores_, best_validation_score_ : None
-        There is no early stopping yet.
+    validation_scores_ : list of float or None
+        Score of the samples set aside after each epoch; None without early stopping.
+
+    best_validation_score_ : float or None
+        Largest of these scores, that of the weights that were kept.
 
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs of the last `fit` and of every `partial_fit` since.
 
     t_ : int
         Number of samples seen in training.
@@ -272,6 +296,20 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         "n_jobs": [None, Integral],
     }
 
+    #: Dtypes of X that training keeps; any other becomes the first of them.
+    _dtypes = (np.float64, np.float32)
+
+    # What a notebook shows links to scikit-learn's page of the same parameters.
+    _doc_link_module = "cbp"
+    _doc_link_template = (
+        "https://scikit-learn.org/stable/modules/generated/"
+        "sklearn.neural_network.{counterpart}.html"
+    )
+
+    def _doc_link_url_param_generator(self):
+        name = "MLPClassifier" if self.loss == "log_loss" else "MLPRegressor"
+        return {"counterpart": name}
+
     def __init__(
         self,
         loss="squared_error",
@@ -329,6 +367,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.required = True
         if self.loss == "log_loss":
             tags.estimator_type = "classifier"
@@ -343,13 +382,13 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     # -- fit -------------------------------------------------------------------
 
     def fit(self, X, y, sample_weight=None):
-        """Train a new network.
+        """Train a new network, or with `warm_start` the one that is there.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples. Read in place if C-contiguous and float32 or float64; other types
-            become float64.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples. Read in place if float32 or float64 and C-contiguous or CSR;
+            other types become float64, other sparse formats CSR.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.
@@ -374,142 +413,175 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
     @with_callbacks
     def _fit(self, X, y, sample_weight):
+        goes_on = self.warm_start and hasattr(self, "coefs_")
+        fit = self._prepare(X, y, sample_weight, goes_on)
+        task = FitTask(self, fit.X, fit.y, fit.sample_weight)
+        task.watch(fit.trainer, fit.attributes_if_stopped)
+        self._train(fit)
+        task.end()
+        return self
+
+    @available_if(_trains_by_epochs)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch, going on exactly where training stopped.
+
+        k calls are the first k epochs of a `fit` on the same data. Each takes up the
+        moments of the solver, the learning rate and the random stream of the one
+        before; parameters changed in between take effect.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, an indicator matrix of labels, or numbers.
+
+        sample_weight : array-like of shape (n_samples,), or number, default=None
+            Weights >= 0 of the samples.
+
+        classes : array-like of shape (n_classes,), default=None
+            Every class of all calls. A classifier needs them in the first call, as
+            its y need not have them all.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError, TypeError, KeyboardInterrupt
+            As `fit`; without `classes` in the first call of a classifier, or with
+            others than before; with early_stopping=True.
+        """
+        with _unchanged_on_failure(self):
+            if self.early_stopping:
+                raise ValueError(
+                    "partial_fit does not support early_stopping=True; use fit, or "
+                    "early_stopping=False and score the model between the calls."
+                )
+            self._train(
+                self._prepare(
+                    X,
+                    y,
+                    sample_weight,
+                    goes_on=hasattr(self, "coefs_"),
+                    incremental=True,
+                    classes=classes,
+                )
+            )
+        return self
+
+    def _prepare(
+        self, X, y, sample_weight, goes_on, *, incremental=False, classes=None
+    ):
+        """Check and encode what the user gave; returns the `Fit`."""
         self._validate_params()
-        self._check_supported()
-        X, y = self._validate_data(X, y)
+        if self.n_jobs not in (None, 1):
+            raise ValueError(
+                f"n_jobs={self.n_jobs} is not supported yet; use n_jobs=None, which is "
+                "one thread."
+            )
+        X, y = self._validate_data(X, y, goes_on)
         if isinstance(sample_weight, Real):
             sample_weight = np.full(X.shape[0], sample_weight)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X.shape[0], X.dtype)
-        targets, output = self._encode(y, X.dtype)
-        rng = check_random_state(self.random_state)
-        network = Network(
-            (X.shape[1], *self._hidden_sizes(), targets.shape[1]),
-            activation=self.activation,
-            output_activation=output["out_activation_"],
-            loss=self.loss,
-            alpha=self.alpha,
-            dtype=X.dtype,
-            random_state=rng,
-        )
-        trainer = self._trainer(network, rng)
-        task = FitTask(self, X, y, sample_weight)
-        task.watch(trainer, lambda: _fitted(deepcopy(network), trainer, output))
+        if self.loss == "log_loss":
+            encoding = self._learn_labels(y, classes, goes_on, incremental)
+            targets = label_targets(encoding["_label_binarizer"], y, X.dtype)
+        else:
+            if classes is not None:
+                raise ValueError(
+                    f"classes={classes!r} is for classifiers, but loss={self.loss!r}."
+                )
+            encoding = {"out_activation_": REGRESSION_OUTPUTS[self.loss]}
+            targets = number_targets(y, X.dtype, self.loss)
+        return Fit(self, X, y, sample_weight, targets, encoding, goes_on, incremental)
+
+    def _train(self, fit):
+        """Train; what comes of it is kept if Ctrl-C cuts training short."""
         try:
-            trainer.train(X, targets, sample_weight)
-        finally:
-            # Ctrl-C keeps this; after an error it is undone.
-            for name in ("_label_binarizer", "classes_"):
-                vars(self).pop(name, None)
-            vars(self).update(_fitted(network, trainer, output))
-        task.end()
-        return self
+            fit.train()
+        except KeyboardInterrupt:
+            self._keep(fit)
+            raise
+        self._keep(fit)
 
-    def _check_supported(self):
-        refused = (
-            (self.solver == "lbfgs", "solver='lbfgs'", "solver='adam' or 'sgd'"),
-            (
-                self.early_stopping,
-                "early_stopping=True",
-                "early_stopping=False with tol, n_iter_no_change and max_iter, which "
-                "look at the training loss, or a callback that stops",
-            ),
-            (
-                self.warm_start,
-                "warm_start=True",
-                "warm_start=False and a larger max_iter",
-            ),
-            (
-                self.n_jobs not in (None, 1),
-                f"n_jobs={self.n_jobs}",
-                "n_jobs=None, which is one thread",
-            ),
-        )
-        for is_set, setting, instead in refused:
-            if is_set:
-                raise ValueError(f"{setting} is not supported yet; use {instead}.")
+    def _keep(self, fit):
+        for name in OPTIONAL:
+            vars(self).pop(name, None)
+        vars(self).update(fit.attributes())
 
-    def _hidden_sizes(self):
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(
-                f"hidden_layer_sizes must be > 0, got {list(sizes)}; give one integer "
-                "for each hidden layer, or () for none."
-            )
-        return sizes
-
-    def _validate_data(self, X, y):
+    def _validate_data(self, X, y, goes_on):
         """X as the kernels read it; y checked, but as the user means it."""
         X, y = validate_data(
             self,
             _native(X),
             y,
-            dtype=(np.float64, np.float32),
+            accept_sparse=["csr", "csc"],
+            dtype=self._current_network().dtype if goes_on else self._dtypes,
             multi_output=True,
             y_numeric=self.loss != "log_loss",
+            reset=not goes_on,
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if issparse(X):
+            return sparse_rows(X, X.dtype), y
         return np.require(X, requirements=["C_CONTIGUOUS", "ALIGNED"]), y
 
-    def _encode(self, y, dtype):
-        """Targets (n, n_outputs) for the network, and the attributes to decode by."""
-        if self.loss == "log_loss":
-            check_classification_targets(y)
-            binarizer = LabelBinarizer().fit(y)
-            several = binarizer.y_type_ == "multiclass"
-            return indicators(binarizer, y, dtype), {
-                "_label_binarizer": binarizer,
-                "classes_": binarizer.classes_,
-                "out_activation_": "softmax" if several else "logistic",
-            }
-        targets = regression_targets(y, dtype)
-        if self.loss == "poisson" and targets.min() < 0:
-            raise ValueError(
-                f"y must not be negative for loss='poisson'; it holds {targets.min()}."
-            )
-        return targets, {"out_activation_": REGRESSION_OUTPUTS[self.loss]}
-
-    def _trainer(self, network, rng):
-        if self.solver == "adam":
-            solver = Adam.for_network(
-                network,
-                learning_rate_init=float(self.learning_rate_init),
-                beta_1=float(self.beta_1),
-                beta_2=float(self.beta_2),
-                epsilon=float(self.epsilon),
-            )
-        else:
-            solver = SGD.for_network(
-                network,
-                learning_rate_init=float(self.learning_rate_init),
-                schedule=self.learning_rate,
-                power_t=float(self.power_t),
-                momentum=float(self.momentum),
-                nesterov=bool(self.nesterovs_momentum),
-            )
-        return Trainer(
-            network,
-            solver,
-            rng,
-            batch_size=self.batch_size,
-            shuffle=self.shuffle,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            verbose=self.verbose,
-        )
+    def _learn_labels(self, y, classes, goes_on, incremental):
+        """Attributes that say which labels there are and what stands for them."""
+        binarizer = vars(self).get("_label_binarizer") if goes_on else None
+        if incremental:
+            classes = check_classes(classes, binarizer)
+        if binarizer is None:
+            binarizer = learn_labels(y, classes)
+        elif not incremental:
+            check_same_labels(y, binarizer)
+        return {
+            "_label_binarizer": binarizer,
+            "classes_": binarizer.classes_,
+            "out_activation_": label_output(binarizer),
+        }
 
     # -- predict ---------------------------------------------------------------
 
     @property
     def network_(self):
         """The fitted `Network`, with the parameters in `coefs_` and `intercepts_`."""
-        check_is_fitted(self, "_network")
-        network = self._network
+        network = self._current_network()
         network.set_weights(self.coefs_, self.intercepts_)
         self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
+        return network
+
+    def _current_network(self):
+        """The network, which looks into the lists that the estimator has now."""
+        network = vars(self).get("_network")
+        if network is None:
+            check_is_fitted(self, ("coefs_", "intercepts_"))
+            network = self._network = self._network_of_attributes()
+        if network.coefs_ is not self.coefs_:
+            network.coefs_ = self.coefs_
+        if network.intercepts_ is not self.intercepts_:
+            network.intercepts_ = self.intercepts_
+        return network
+
+    def _network_of_attributes(self, settings=None):
+        """The network that `coefs_` and `intercepts_` describe, as after unpickling."""
+        if settings is None:  # the attributes come from the user
+            is_single = all(w.dtype == np.float32 for w in self.coefs_)
+            settings = {
+                "activation": self.activation,
+                "output_activation": self.out_activation_,
+                "loss": self.loss,
+                "alpha": self.alpha,
+                "dtype": np.float32 if is_single else np.float64,
+            }
+        sizes = _sizes(self.coefs_)
+        network = Network(sizes, **settings, params=np.zeros(count_params(sizes)))
+        network.set_weights(self.coefs_, self.intercepts_)
         return network
 
     def predict(self, X):
@@ -517,7 +589,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -528,12 +600,11 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         ValueError
             If X does not fit what the estimator was trained on, or is not finite.
         """
-        a = self.network_.forward(self._validate_X(X))
-        if a.shape[1] == 1:
-            a = a.ravel()
-        if self._network.loss == "log_loss":
-            return self._label_binarizer.inverse_transform(a)
-        return a
+        network = self._current_network()
+        a = network.forward(self._validate_X(X))
+        if network.loss == "log_loss":
+            return labels(self._label_binarizer, a)
+        return a.ravel() if a.shape[1] == 1 else a
 
     @available_if(_predicts_classes)
     def predict_proba(self, X):
@@ -541,15 +612,15 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; rows sum to 1 unless y was multilabel.
         """
-        a = self.network_.forward(self._validate_X(X))
-        return np.hstack((1 - a, a)) if a.shape[1] == 1 else a
+        a = self._current_network().forward(self._validate_X(X))
+        return np.concatenate((1 - a, a), axis=1) if a.shape[1] == 1 else a
 
     @available_if(_predicts_classes)
     def predict_log_proba(self, X):
@@ -557,13 +628,23 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
         log_p : ndarray of shape (n_samples, n_classes)
         """
-        network = self.network_
+        p = self.predict_proba(X)
+        rounded_off = p < np.finfo(p.dtype).tiny
+        with np.errstate(divide="ignore"):
+            log_p = np.log(p)
+        if rounded_off.any():
+            log_p[rounded_off] = self._exact_log_proba(X)[rounded_off]
+        return log_p
+
+    def _exact_log_proba(self, X):
+        """The logarithms, from logits instead of probabilities."""
+        network = self._current_network()
         z = network.weighted_outputs(self._validate_X(X))
         if network.output_activation == "softmax":
             return log_softmax(z, axis=1)
@@ -587,29 +668,81 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         metric = accuracy_score if _loss(self) == "log_loss" else r2_score
         return metric(y, self.predict(X), sample_weight=sample_weight)
 
+    def to_sklearn(self):
+        """The estimator of scikit-learn that predicts as this one does.
+
+        For colleagues without cbp, and for tools that know scikit-learn's classes
+        only. It is fitted, shares no array with this one, and has its parameters,
+        `n_jobs` excepted; further training begins with new moments of the solver.
+
+        Returns
+        -------
+        converted : sklearn.neural_network.MLPClassifier or MLPRegressor
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn lacks the loss.
+        NotFittedError
+            If this estimator is not fitted.
+
+        See Also
+        --------
+        from_sklearn : The reverse.
+        """
+        # Conversion knows the classes made from this one.
+        from cbp.conversion import to_sklearn
+
+        return to_sklearn(self)
+
     def _validate_X(self, X):
         # Whether X is finite is looked at once, by the network.
         dtype = self._network.dtype
-        return validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=False)
+        if (
+            type(X) is np.ndarray
+            and X.dtype == dtype
+            and X.ndim == 2
+            and X.shape[0] > 0
+            and X.shape[1] == vars(self).get("n_features_in_")
+            and "feature_names_in_" not in vars(self)
+        ):
+            # scikit-learn's check would find nothing in it, in several times the
+            # time that a prediction takes.
+            return X
+        return validate_data(
+            self,
+            X,
+            accept_sparse=["csr", "csc"],
+            dtype=dtype,
+            ensure_all_finite=False,
+            reset=False,
+        )
 
     # -- pickle and copy -------------------------------------------------------
 
     def __getstate__(self):
         state = dict(super().__getstate__())
         network = state.get("_network")
-        if network is not None:
-            settings = {name: getattr(network, name) for name in NETWORK_SETTINGS}
-            state["_network"] = {**settings, "dtype": network.dtype.name}
+        if network is None:
+            return state
+        settings = {name: getattr(network, name) for name in NETWORK_SETTINGS}
+        state["_network"] = {**settings, "dtype": network.dtype.name}
+        restored = state.get("_restored")
+        if restored is not None:
+            # The best parameters are in the pickle already, or no longer of interest.
+            unchanged = np.array_equal(restored.best, self.network_.params_)
+            state["_restored"] = restored.last if unchanged else None
         return state
 
     def __setstate__(self, state):
         super().__setstate__(state)
         settings = state.get("_network")
-        if settings is not None:
-            network = Network(_sizes(self.coefs_), random_state=0, **settings)
-            network.set_weights(self.coefs_, self.intercepts_)
-            self._network = network
-            self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
+        if settings is None:
+            return
+        self._network = network = self._network_of_attributes(settings)
+        self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
+        if state.get("_restored") is not None:
+            self._restored = Restored(network.params_.copy(), state["_restored"])
 
 
 @contextmanager
@@ -625,26 +758,6 @@ def _unchanged_on_failure(estimator):
             for name in vars(estimator).keys() - before.keys():
                 del vars(estimator)[name]
         raise
-
-
-def _fitted(network, trainer, output):
-    """The attributes of an estimator that `trainer` has trained so far."""
-    history = trainer.history
-    return {
-        **output,
-        "_network": network,
-        "coefs_": network.coefs_,
-        "intercepts_": network.intercepts_,
-        "n_layers_": len(network.layer_sizes),
-        "n_outputs_": network.layer_sizes[-1],
-        "n_iter_": history.n_iter,
-        "t_": history.t,
-        "loss_": history.loss_curve[-1] if history.loss_curve else np.nan,
-        "best_loss_": history.best_loss,
-        "loss_curve_": list(history.loss_curve),
-        "validation_scores_": None,
-        "best_validation_score_": None,
-    }
 
 
 def _native(X):

@@ -25,8 +25,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
         Number of nodes of each hidden layer; ``()`` for a generalised linear model.
     activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
         Activation function of the hidden layers.
-    solver : {'adam', 'sgd'}, default='adam'
-        'lbfgs' is not supported yet.
+    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+        Adam, stochastic gradient descent with momentum, or scipy's L-BFGS-B.
     alpha : float, default=0.0001
         Strength of the L2 penalty; divided by the number of samples of a batch.
     batch_size : int or 'auto', default='auto'
@@ -38,7 +38,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Largest number of epochs.
+        Largest number of epochs, or of iterations of 'lbfgs'.
     shuffle : bool, default=True
         Whether to shuffle the samples before each epoch.
     random_state : int, RandomState instance or None, default=None
@@ -48,13 +48,13 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
     verbose : bool, default=False
         Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        True is not supported yet.
+        Whether `fit` goes on exactly where the last one stopped.
     momentum : float, default=0.9
         Momentum of SGD.
     nesterovs_momentum : bool, default=True
         Whether the momentum of SGD is Nesterov's.
     early_stopping : bool, default=False
-        True is not supported yet.
+        Whether to stop when the score of samples set aside no longer improves.
     validation_fraction : float, default=0.1
         Share of the samples set aside for early stopping.
     beta_1 : float, default=0.9
@@ -76,8 +76,10 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
         Weights of shape (n_{l-1}, n_l) and biases of shape (n_l,).
     network_ : Network
         The network itself, with its gradients and error signals.
-    loss_, best_loss_, loss_curve_, n_iter_, t_
+    loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_
         The course of training, as in `MLPEstimator`.
+    n_iter_, t_
+        Number of epochs run and of samples seen.
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         The shape of the network, as in `MLPEstimator`.
 

@@ -2,7 +2,13 @@
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import (
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
 
 #: Loss -> the output activation of a regressor; a classifier's depends on y.
 REGRESSION_OUTPUTS = {
@@ -12,8 +18,73 @@ REGRESSION_OUTPUTS = {
 }
 
 
-def indicators(binarizer, y, dtype):
-    """1 for the class of a sample, or for each of its labels; else 0."""
+def learn_labels(y, classes=None):
+    """A binarizer of the labels in `classes`, or of those in y.
+
+    It is scikit-learn's, as converters of fitted models to other formats read it.
+    """
+    check_classification_targets(y)
+    is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
+    return LabelBinarizer().fit(y if classes is None or is_multilabel else classes)
+
+
+def check_classes(classes, binarizer):
+    """The classes of all calls of partial_fit; `binarizer` is that of the call before.
+
+    Raises
+    ------
+    ValueError
+        Without classes in the first call, or with others than before.
+    """
+    if binarizer is None:
+        if classes is None:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit: "
+                "classes=numpy.unique(all labels)."
+            )
+        return unique_labels(classes)
+    if classes is not None and not np.array_equal(
+        unique_labels(classes), binarizer.classes_
+    ):
+        raise ValueError(
+            f"`classes={classes!r}` is not the same as on last call to partial_fit, "
+            f"was: {binarizer.classes_!r}"
+        )
+    return None
+
+
+def check_same_labels(y, binarizer):
+    """Raise a ValueError unless y has each of the labels of the fit before."""
+    present = unique_labels(y)
+    if set(present) != set(binarizer.classes_):
+        raise ValueError(
+            "warm_start can only be used where `y` has the same classes as in the "
+            f"previous call to fit. Previously got {binarizer.classes_}, `y` has "
+            f"{present}"
+        )
+
+
+def label_output(binarizer):
+    """The output activation for labels."""
+    return "softmax" if binarizer.y_type_ == "multiclass" else "logistic"
+
+
+def label_targets(binarizer, y, dtype):
+    """(n, n_outputs): 1 for the class of a sample, or for each of its labels; else 0.
+
+    Raises
+    ------
+    ValueError
+        If y has labels that the binarizer does not know.
+    """
+    check_classification_targets(y)
+    unknown = np.setdiff1d(unique_labels(y), binarizer.classes_)
+    if unknown.size:
+        raise ValueError(
+            f"`y` has classes not in `self.classes_`: {unknown}. `self.classes_` has "
+            f"{binarizer.classes_}; start anew with fit, or name every class in the "
+            "first call of partial_fit."
+        )
     if binarizer.y_type_ != "multiclass":
         return np.ascontiguousarray(binarizer.transform(y), dtype=dtype)
     # Without the integers, as large as these, that the binarizer makes first.
@@ -22,8 +93,28 @@ def indicators(binarizer, y, dtype):
     return indicators
 
 
-def regression_targets(y, dtype):
-    """The targets of a regression as (n, n_outputs)."""
+def labels(binarizer, a):
+    """The labels that the outputs a (n, n_outputs) stand for."""
+    if binarizer.y_type_.startswith("multilabel"):
+        return binarizer.inverse_transform(a)
+    return binarizer.classes_[_class_indices(binarizer, a)]
+
+
+def _class_indices(binarizer, a):
+    if a.shape[1] > 1:
+        return a.argmax(axis=1)
+    return np.minimum(a.ravel() > 0.5, len(binarizer.classes_) - 1).astype(np.intp)
+
+
+def number_targets(y, dtype, loss):
+    """(n, n_outputs): the targets of a regression.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If y is not dense, does not hold finite numbers, or is negative for a loss
+        that is defined for counts.
+    """
     if issparse(y):
         raise TypeError("y is sparse, but a regression wants it dense: y.toarray().")
     if y.dtype.kind not in "fiub":
@@ -31,4 +122,44 @@ def regression_targets(y, dtype):
     with np.errstate(over="ignore"):
         targets = y.reshape(y.shape[0], -1).astype(dtype, copy=False)
     assert_all_finite(targets, input_name="y")
+    if loss == "poisson" and targets.min() < 0:
+        raise ValueError(
+            f"y must not be negative for loss='poisson'; it holds {targets.min()}."
+        )
     return np.require(targets, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def accuracy(binarizer, a, targets, weight=None):
+    """Share of the samples whose every label is right; scikit-learn's accuracy_score.
+
+    Parameters
+    ----------
+    binarizer : LabelBinarizer
+    a, targets : ndarray of shape (n, n_outputs)
+    weight : ndarray of shape (n,), default=None
+    """
+    if binarizer.y_type_.startswith("multilabel"):
+        right = ((a > 0.5) == (targets > 0.5)).all(axis=1)
+    else:
+        right = _class_indices(binarizer, a) == _class_indices(binarizer, targets)
+    return np.average(right, weights=weight)
+
+
+def r2(a, targets, weight=None):
+    """R^2, averaged over the outputs; scikit-learn's r2_score.
+
+    Parameters
+    ----------
+    a, targets : ndarray of shape (n, n_outputs)
+    weight : ndarray of shape (n,), default=None
+    """
+    a, targets = a.astype(np.float64), targets.astype(np.float64)
+    each = 1.0 if weight is None else weight.astype(np.float64)[:, np.newaxis]
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = (each * (targets - a) ** 2).sum(axis=0)
+        centre = np.average(targets, axis=0, weights=weight)
+        spread = (each * (targets - centre) ** 2).sum(axis=0)
+    # A constant output has nothing to explain: 1 if it is met exactly, else 0.
+    unexplained = np.where(error == 0, 0.0, 1.0)
+    np.divide(error, spread, out=unexplained, where=(error != 0) & (spread != 0))
+    return (1 - unexplained).mean()

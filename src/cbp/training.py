@@ -4,16 +4,18 @@ Knows a network and the propagator it lends, which runs the batches of an epoch;
 knows nothing of estimators. The rules, and the random stream that orders the samples,
 are those of scikit-learn's multilayer perceptron: the same seed gives the same model.
 
-What outlives an epoch is kept in dataclasses (`Adam` or `SGD`, and `History`) whose
+What outlives an epoch is kept in dataclasses (`Adam` or `SGD`, `Rows`, `History`) whose
 fields are numbers, strings, lists of numbers and flat arrays, so that they can be
-saved, loaded and trained on. The arrays belong to the solver; the propagator writes
-into them, and into ``network.params_``, at the end of an epoch only.
+saved, loaded and trained on: k epochs and m more, with the generator that orders the
+samples, are the k + m epochs of one run to the last bit. The arrays belong to the
+solver; the propagator writes into them, and into ``network.params_``, at the end of an
+epoch only.
 """
 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -62,6 +64,10 @@ class Adam:
         """Adam before its first update of `network`."""
         zeros = np.zeros_like
         return cls(zeros(network.params_), zeros(network.params_), **hyperparameters)
+
+    def resume(self, before):
+        """Go on from the moments that `before` has reached."""
+        self.m, self.v, self.steps = before.m.copy(), before.v.copy(), before.steps
 
     @property
     def learning_rate(self):
@@ -127,6 +133,13 @@ class SGD:
         """SGD before its first update of `network`."""
         return cls(np.zeros_like(network.params_), **hyperparameters)
 
+    def resume(self, before):
+        """Go on from the velocity, and the rate, that `before` has reached."""
+        self.velocity = before.velocity.copy()
+        planned = (self.schedule, self.learning_rate_init)
+        if planned == (before.schedule, before.learning_rate_init):
+            self.learning_rate = before.learning_rate
+
     def attach(self, propagator):
         """Let `propagator` train with this state."""
         propagator.use_sgd(
@@ -150,6 +163,50 @@ class SGD:
 
 
 @dataclass
+class Rows:
+    """Which rows of X train, in their running order, and which are set aside.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n_train,)
+        Indices of rows; each epoch shuffles them once more.
+    validation : ndarray of shape (n_validation,) or None, default=None
+        Indices of the rows that early stopping scores; None without it.
+    """
+
+    order: np.ndarray
+    validation: np.ndarray | None = None
+
+    @classmethod
+    def all(cls, n):
+        """All n rows train."""
+        return cls(np.arange(n, dtype=np.intp))
+
+    def copy(self):
+        """The same rows, whose order can be shuffled apart from this one."""
+        return replace(self, order=self.order.copy())
+
+    @property
+    def n(self):
+        """How many rows there are in all."""
+        return len(self.order) + (
+            0 if self.validation is None else len(self.validation)
+        )
+
+    def __getstate__(self):
+        # Up to 2^16 or 2^32 rows take a quarter or half of the space in a file.
+        small = np.min_scalar_type(self.n)
+        return {
+            name: None if rows is None else rows.astype(small)
+            for name, rows in vars(self).items()
+        }
+
+    def __setstate__(self, state):
+        for name, rows in state.items():
+            setattr(self, name, None if rows is None else rows.astype(np.intp))
+
+
+@dataclass
 class History:
     """What training has recorded over its finished epochs.
 
@@ -159,9 +216,13 @@ class History:
         Loss of each epoch: the mean over its samples of the loss of their batch
         before that batch's update, penalty included.
     best_loss : float
-        Smallest entry of `loss_curve`.
+        Smallest loss of an epoch.
+    validation_scores : list of float
+        Score of the rows set aside after each epoch; empty without early stopping.
+    best_validation_score : float
+        Largest of them.
     no_improvement_count : int
-        Epochs since the loss last fell by `tol`.
+        Epochs since the loss last fell, or the score rose, by `tol`.
     n_iter : int
         Number of epochs.
     t : int
@@ -170,18 +231,67 @@ class History:
 
     loss_curve: list[float] = field(default_factory=list)
     best_loss: float = math.inf
+    validation_scores: list[float] = field(default_factory=list)
+    best_validation_score: float = -math.inf
     no_improvement_count: int = 0
     n_iter: int = 0
     t: int = 0
 
-    def add(self, loss, n_samples, tol):
+    def add(self, loss, n_samples):
         """Record an epoch of `n_samples` samples."""
         self.loss_curve.append(loss)
         self.n_iter += 1
         self.t += n_samples
-        improved = loss <= self.best_loss - tol
-        self.no_improvement_count = 0 if improved else self.no_improvement_count + 1
+
+    def judge_loss(self, tol):
+        """Count the epoch unless its loss improves on the best by `tol`."""
+        loss = self.loss_curve[-1]
+        self._count(loss > self.best_loss - tol)
         self.best_loss = min(self.best_loss, loss)
+
+    def judge_score(self, score, tol):
+        """Count the epoch unless `score` improves by `tol`; whether it is the best."""
+        self.validation_scores.append(score)
+        self._count(score < self.best_validation_score + tol)
+        is_best = score > self.best_validation_score
+        if is_best:
+            self.best_validation_score = score
+        return is_best
+
+    def _count(self, stays):
+        self.no_improvement_count = self.no_improvement_count + 1 if stays else 0
+
+
+@dataclass
+class EarlyStopping:
+    """Scores the network after each epoch and keeps the best parameters.
+
+    Parameters
+    ----------
+    score : callable
+        Returns the score of the network as it is; nan if it predicts no numbers.
+    best_params : ndarray of shape (n_params,) or None, default=None
+        Parameters of the best score so far.
+    last_params : ndarray of shape (n_params,) or None, default=None
+        Where training had got to when the best parameters were put back.
+    """
+
+    score: Callable[[], float]
+    best_params: np.ndarray | None = None
+    last_params: np.ndarray | None = None
+
+    def judge(self, network, history, tol):
+        """Score an epoch; returns the score."""
+        score = float(self.score())
+        if history.judge_score(score, tol):
+            self.best_params = network.params_.copy()
+        return score
+
+    def restore(self, network):
+        """Put the best parameters back into the network."""
+        self.last_params = network.params_.copy()
+        if self.best_params is not None:
+            network.params_ = self.best_params
 
 
 @dataclass
@@ -195,6 +305,8 @@ class Trainer:
     solver : Adam or SGD
     rng : numpy.random.RandomState
         Orders the samples: one draw of `shuffle` before each epoch.
+    rows : Rows or None, default=None
+        The rows that train; all of them by default.
     batch_size : int or 'auto', default='auto'
         Rows per update; 'auto' is min(200, n). The last batch of an epoch may be
         shorter.
@@ -203,10 +315,13 @@ class Trainer:
     max_iter : int, default=200
         Largest number of epochs.
     tol : float, default=1e-4
-        An epoch improves if its loss is below the best one by at least this.
+        An epoch improves if its loss is below the best one by at least this, or its
+        score above the best one.
     n_iter_no_change : int or inf, default=10
         The solver is told of a plateau after more epochs than this without
         improvement.
+    early_stopping : EarlyStopping or None, default=None
+        Judges the epochs in the place of the loss.
     verbose : bool, default=False
         Whether to print the loss of each epoch and why training stops.
     on_epoch_begin : callable or None, default=None
@@ -214,31 +329,34 @@ class Trainer:
     on_epoch : callable or None, default=None
         Called after each epoch; training stops if it returns True.
     history : History, optional
-        Filled while training.
+        Filled while training; of an earlier run, to go on from there.
     """
 
     network: Network
     solver: Adam | SGD
     rng: np.random.RandomState
+    rows: Rows | None = None
     batch_size: int | str = "auto"
     shuffle: bool = True
     max_iter: int = 200
     tol: float = 1e-4
     n_iter_no_change: float = 10
+    early_stopping: EarlyStopping | None = None
     verbose: bool = False
     on_epoch_begin: Callable[[], None] | None = None
     on_epoch: Callable[[], bool] | None = None
     history: History = field(default_factory=History)
 
     def train(self, X, y, sample_weight=None):
-        """Run the epochs.
+        """Run epochs until one is the last; warn if `max_iter` cuts training short.
 
         However this ends, ``network.params_`` and the solver hold the state after the
-        last finished batch and `history` that after the last finished epoch.
+        last finished batch and `history` that after the last finished epoch. With
+        early stopping the network then holds the best parameters.
 
         Parameters
         ----------
-        X : ndarray of shape (n, n_0)
+        X : ndarray of shape (n, n_0), or its canonical CSR
             Of the network's dtype, with contiguous rows. Read in place.
         y : ndarray of shape (n, n_L)
             Contiguous, of the network's dtype.
@@ -252,21 +370,8 @@ class Trainer:
         KeyboardInterrupt
             On Ctrl-C, between two batches.
         """
-        batch_size = _rows_per_batch(self.batch_size, X.shape[0])
-        order = np.arange(X.shape[0], dtype=np.intp)
-        propagator = self.network.make_propagator()
-        for _ in range(self.max_iter):
-            if self.on_epoch_begin is not None:
-                self.on_epoch_begin()
-            if self.shuffle:
-                # Shuffling the running order in place moves its entries as
-                # scikit-learn's order[shuffled arange(n)] does, without the
-                # two more vectors.
-                self.rng.shuffle(order)
-            loss = self._run_epoch(propagator, X, y, sample_weight, order, batch_size)
-            if self._ends_with(loss, X.shape[0]):
-                break
-        else:
+        converged = self.run_epochs(self.max_iter, X, y, sample_weight)
+        if not converged:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
                 "reached and the optimization hasn't converged yet. "
@@ -274,11 +379,37 @@ class Trainer:
                 ConvergenceWarning,
                 stacklevel=2,
             )
+
+    def run_epochs(self, n_epochs, X, y, sample_weight=None):
+        """As `train`, at most `n_epochs`; returns whether training is to stop."""
+        if self.history.no_improvement_count > self.n_iter_no_change:
+            # What stopped an earlier run says nothing about this one.
+            self.history.no_improvement_count = 0
+        self.rows = rows = self.rows or Rows.all(X.shape[0])
+        batch_size = _rows_per_batch(self.batch_size, len(rows.order))
+        propagator = self.network.make_propagator()
+        try:
+            stops = any(
+                self._epoch_is_last(propagator, X, y, sample_weight, batch_size)
+                for _ in range(n_epochs)
+            )
+        finally:
+            if self.early_stopping is not None:
+                self.early_stopping.restore(self.network)
         # The loss of an epoch is that before its last update.
         if not np.isfinite(self.network.params_).all():
             raise ValueError(self._diverged("a weight is not finite"))
+        return stops
 
-    def _run_epoch(self, propagator, X, y, sample_weight, order, batch_size):
+    def _epoch_is_last(self, propagator, X, y, sample_weight, batch_size):
+        if self.on_epoch_begin is not None:
+            self.on_epoch_begin()
+        order = self.rows.order
+        if self.shuffle:
+            # Shuffling the running order in place moves its entries as
+            # scikit-learn's order[shuffled arange(n)] does, without the
+            # two more vectors.
+            self.rng.shuffle(order)
         self.solver.attach(propagator)
         propagator.begin_epoch(
             self.network.params_, X, y, sample_weight, order, batch_size
@@ -289,48 +420,80 @@ class Trainer:
         finally:
             loss, steps = propagator.end_epoch()
             self.solver.count(steps)
-        return loss
-
-    def _ends_with(self, loss, n_samples):
-        """Record an epoch; True if it was the last one."""
-        history = self.history
-        history.add(loss, n_samples, self.tol)
-        if self.verbose:
-            print(f"Iteration {history.n_iter}, loss = {loss:.8f}")
-        if not math.isfinite(loss):
-            raise ValueError(self._diverged(f"the loss is {loss}"))
-        self.solver.epoch_ends(history.t)
-        stops = history.no_improvement_count > self.n_iter_no_change
-        if stops:
-            stops = self._stops_at_plateau()
-            history.no_improvement_count = 0
+        stops = self._judge(loss, len(order))
         # The hook hears of the last epoch, too.
         return bool(self.on_epoch is not None and self.on_epoch()) or stops
+
+    def _judge(self, loss, n_samples):
+        """Record an epoch; True if it was the last one."""
+        history = self.history
+        history.add(loss, n_samples)
+        if self.verbose:
+            print(f"Iteration {history.n_iter}, loss = {loss:.8f}")
+        if self.early_stopping is None:
+            if not math.isfinite(loss):
+                raise ValueError(self._diverged(f"the loss is {loss}"))
+            history.judge_loss(self.tol)
+        else:
+            score = self.early_stopping.judge(self.network, history, self.tol)
+            if self.verbose:
+                print(f"Validation score: {score:f}")
+            if math.isnan(score):
+                return self._stops_diverged()
+        self.solver.epoch_ends(history.t)
+        if history.no_improvement_count <= self.n_iter_no_change:
+            return False
+        return self._stops_at_plateau()
 
     def _stops_at_plateau(self):
         stops = self.solver.plateau()
         if not stops:
             outcome = f"Setting learning rate to {self.solver.learning_rate:f}"
+            self.history.no_improvement_count = 0
         elif self.solver.schedule == "adaptive":
             outcome = "Learning rate too small. Stopping."
         else:
             outcome = "Stopping."
         if self.verbose:
+            judged = (
+                "Training loss" if self.early_stopping is None else "Validation score"
+            )
             print(
-                f"Training loss did not improve more than tol={self.tol:f} for "
+                f"{judged} did not improve more than tol={self.tol:f} for "
                 f"{self.n_iter_no_change} consecutive epochs. {outcome}"
             )
         return stops
 
-    def _diverged(self, what):
-        # Targets of the other losses are labels or counts, which have their scale.
-        scaled = {"squared_error": "X and y", "sum_of_squares": "X and y"}
-        return (
-            f"Training diverged: {what} in epoch {self.history.n_iter}. Scale "
-            f"{scaled.get(self.network.loss, 'X')}, with "
-            "sklearn.preprocessing.StandardScaler for example, or lower "
-            f"learning_rate_init={self.solver.learning_rate_init!r}."
+    def _stops_diverged(self):
+        """Nothing gets better once no numbers are predicted; the best is kept."""
+        if self.early_stopping.best_params is None:
+            raise ValueError(self._diverged("what it predicts is not finite"))
+        warnings.warn(
+            f"{self._diverged('what it predicts is not finite')} The weights of the "
+            "best validation score are kept.",
+            ConvergenceWarning,
+            stacklevel=2,
         )
+        return True
+
+    def _diverged(self, what):
+        return diverged(
+            f"{what} in epoch {self.history.n_iter}",
+            self.network,
+            f"lower learning_rate_init={self.solver.learning_rate_init!r}",
+        )
+
+
+def diverged(what, network, remedy):
+    """A sentence for the user whose training has led to numbers that are none."""
+    # Targets of the other losses are labels or counts, which have their scale.
+    scaled = {"squared_error": "X and y", "sum_of_squares": "X and y"}
+    return (
+        "Solver produced non-finite parameter weights. The input data may contain "
+        f"large values and need to be preprocessed. Training diverged: {what}. Scale "
+        f"{scaled.get(network.loss, 'X')}, with sklearn.preprocessing.StandardScaler "
+        f"for example, or {remedy}."
+    )
 
 
 def _rows_per_batch(batch_size, n_samples):
@@ -338,8 +501,8 @@ def _rows_per_batch(batch_size, n_samples):
         return min(AUTO_BATCH_SIZE, n_samples)
     if batch_size > n_samples:
         warnings.warn(
-            f"batch_size={batch_size} is larger than the {n_samples} samples and is "
-            "clipped to their number.",
+            f"Got `batch_size` {batch_size}, larger than the sample size {n_samples}. "
+            "It is going to be clipped.",
             stacklevel=3,
         )
     return min(int(batch_size), n_samples)

@@ -1,0 +1,336 @@
+"""One call of fit or partial_fit: where it begins, who trains, what is left of it.
+
+Between an estimator, which has checked and encoded what the user gave, and
+`training` or `lbfgs`, which know no estimators. What is left of a fit are attributes:
+scikit-learn's public ones, and behind underscores what a later call needs to go on
+exactly where this one stopped:
+
+    _optimizer              Adam or SGD: moments, velocity, current rate
+    _random_state           the generator that orders the samples
+    _rows                   the running order of the rows, and which are set aside
+    _restored               with early stopping: where training was when it ended
+    _no_improvement_count   epochs without improvement so far
+"""
+
+import warnings
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+
+from cbp.lbfgs import LBFGS
+from cbp.network import Network
+from cbp.targets import accuracy, r2
+from cbp.training import SGD, Adam, EarlyStopping, History, Rows, Trainer
+
+#: Attributes that only some fits leave; those of an earlier fit have to go.
+OPTIONAL = (
+    *("classes_", "_label_binarizer"),
+    *("_optimizer", "_random_state", "_rows", "_restored", "_no_improvement_count"),
+)
+
+
+@dataclass
+class Restored:
+    """The parameters that early stopping put back, and those it put them in place of.
+
+    Training goes on from the latter as long as nobody has changed the former.
+    """
+
+    best: np.ndarray
+    last: np.ndarray
+
+
+class Fit:
+    """Makes the network and the trainer of one call, and the attributes it leaves.
+
+    Parameters
+    ----------
+    estimator : MLPEstimator
+        Whose parameters have been checked.
+    X, y, sample_weight
+        As the user means them, X and `sample_weight` as the kernels read them.
+    targets : ndarray of shape (n, n_outputs)
+        y as the network sees it.
+    encoding : dict
+        Attributes that say how y was encoded.
+    goes_on : bool
+        Whether training goes on from what the estimator holds.
+    incremental : bool
+        Whether this is partial_fit.
+    """
+
+    def __init__(
+        self, estimator, X, y, sample_weight, targets, encoding, goes_on, incremental
+    ):
+        self.estimator = estimator
+        self.X, self.y, self.sample_weight = X, y, sample_weight
+        self.targets, self.encoding = targets, encoding
+        self.incremental = incremental
+        self.before = dict(vars(estimator)) if goes_on else {}
+        self.rng = self._random_state()
+        self.network = self._network()
+        self.trainer = (
+            self._lbfgs() if estimator.solver == "lbfgs" else self._stochastic()
+        )
+
+    def train(self):
+        """Run all epochs, or the one of partial_fit."""
+        data = (self.X, self.targets, self.sample_weight)
+        if self.incremental:
+            self.trainer.run_epochs(1, *data)
+        else:
+            self.trainer.train(*data)
+
+    # -- where it begins ---------------------------------------------------------
+
+    def _random_state(self):
+        seed, before = self.estimator.random_state, self.before.get("_random_state")
+        if before is None or isinstance(seed, np.random.RandomState):
+            return check_random_state(seed)
+        return deepcopy(before)
+
+    def _network(self):
+        estimator = self.estimator
+        settings = {
+            "activation": estimator.activation,
+            "output_activation": self.encoding["out_activation_"],
+            "loss": estimator.loss,
+            "alpha": estimator.alpha,
+            "dtype": self.X.dtype,
+        }
+        hidden_sizes = _hidden_sizes(estimator.hidden_layer_sizes)
+        sizes = (self.X.shape[1], *hidden_sizes, self.targets.shape[1])
+        if not self.before:
+            return Network(sizes, **settings, random_state=self.rng)
+        trained = estimator.network_
+        for name, wanted in (("layer_sizes", sizes), ("loss", estimator.loss)):
+            if getattr(trained, name) != wanted:
+                raise ValueError(
+                    f"Training cannot go on: {name} is {getattr(trained, name)!r} in "
+                    f"the fitted network, but would be {wanted!r} with this y and "
+                    f"hidden_layer_sizes={estimator.hidden_layer_sizes!r}. Set the "
+                    "parameters back, or start anew: warm_start=False and fit."
+                )
+        return Network(sizes, **settings, params=trained.params_)
+
+    def _lbfgs(self):
+        estimator = self.estimator
+        return LBFGS(
+            self.network,
+            max_iter=estimator.max_iter,
+            max_fun=estimator.max_fun,
+            tol=estimator.tol,
+            verbose=estimator.verbose,
+            history=self._history(),
+        )
+
+    def _stochastic(self):
+        estimator = self.estimator
+        trainer = Trainer(
+            self.network,
+            self._solver(),
+            self.rng,
+            rows=self._rows(),
+            batch_size=estimator.batch_size,
+            shuffle=estimator.shuffle,
+            max_iter=estimator.max_iter,
+            tol=estimator.tol,
+            n_iter_no_change=estimator.n_iter_no_change,
+            verbose=estimator.verbose,
+            history=self._history(),
+        )
+        if estimator.early_stopping:
+            trainer.early_stopping = EarlyStopping(self._validation(trainer.rows))
+            self._resume_early_stopping(trainer)
+        return trainer
+
+    def _solver(self):
+        estimator, before = self.estimator, self.before.get("_optimizer")
+        if estimator.solver == "adam":
+            solver = Adam.for_network(
+                self.network,
+                learning_rate_init=float(estimator.learning_rate_init),
+                beta_1=float(estimator.beta_1),
+                beta_2=float(estimator.beta_2),
+                epsilon=float(estimator.epsilon),
+            )
+        else:
+            solver = SGD.for_network(
+                self.network,
+                learning_rate_init=float(estimator.learning_rate_init),
+                schedule=estimator.learning_rate,
+                power_t=float(estimator.power_t),
+                momentum=float(estimator.momentum),
+                nesterov=bool(estimator.nesterovs_momentum),
+            )
+        if type(before) is type(solver):
+            solver.resume(before)
+        return solver
+
+    def _history(self):
+        before = self.before
+        history = History(
+            no_improvement_count=before.get("_no_improvement_count", 0),
+            n_iter=before.get("n_iter_", 0) if self.incremental else 0,
+            t=before.get("t_", 0),
+        )
+        if before.get("best_loss_") is not None:
+            history.best_loss = before["best_loss_"]
+        if before.get("best_validation_score_") is not None:
+            history.best_validation_score = before["best_validation_score_"]
+        return history
+
+    def _rows(self):
+        """The rows of the call before, if they are as many; else a new split."""
+        n = self.targets.shape[0]
+        early_stopping = self.estimator.early_stopping
+        before = self.before.get("_rows")
+        if before is not None and before.n == n:
+            if (before.validation is not None) == early_stopping:
+                return before.copy()
+        if not early_stopping:
+            return Rows.all(n)
+        train, validation = self._split(n)
+        if len(validation) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                f"({self.estimator.validation_fraction}) or the size of your dataset."
+            )
+        return Rows(train, validation)
+
+    def _split(self, n):
+        """Indices of the rows that train, and of those set aside."""
+        split = partial(
+            train_test_split,
+            np.arange(n),
+            test_size=self.estimator.validation_fraction,
+            random_state=self.rng,
+        )
+        binarizer = self.encoding.get("_label_binarizer")
+        if binarizer is None or binarizer.y_type_.startswith("multilabel"):
+            return split()
+        if binarizer.y_type_ == "binary":
+            # scikit-learn takes the booleans, which its errors then show.
+            return split(stratify=self.targets > 0)
+        try:
+            return split(stratify=self.y)
+        except ValueError as error:
+            # Where scikit-learn does not stratify, it does not refuse either.
+            if "classes" not in str(error):
+                raise
+            warnings.warn(
+                f"The rows set aside do not have the classes in equal shares: {error} "
+                "Raise validation_fraction.",
+                stacklevel=2,
+            )
+            return split()
+
+    # -- early stopping ----------------------------------------------------------
+
+    def _validation(self, rows):
+        """A function that scores the network on the rows set aside."""
+        X, targets = self.X[rows.validation], self.targets[rows.validation]
+        weight = self.sample_weight
+        if weight is not None:
+            weight = weight[rows.validation]
+            if not weight.any():
+                raise ValueError(
+                    "sample_weight is zero for every sample of the validation set; "
+                    f"raise validation_fraction={self.estimator.validation_fraction}."
+                )
+        binarizer = self.encoding.get("_label_binarizer")
+        metric = r2 if binarizer is None else partial(accuracy, binarizer)
+        propagator, a = self.network.make_propagator(), np.empty_like(targets)
+
+        def score():
+            propagator.forward(self.network.params_, X, a)
+            return metric(a, targets, weight) if np.isfinite(a).all() else np.nan
+
+        return score
+
+    def _resume_early_stopping(self, trainer):
+        restored, params = self.before.get("_restored"), self.network.params_
+        if restored is not None and np.array_equal(params, restored.best):
+            trainer.early_stopping.best_params = params.copy()
+            self.network.params_ = restored.last
+        else:
+            # The scores so far, if any, are of other weights.
+            trainer.history.best_validation_score = -np.inf
+
+    # -- what is left of it ------------------------------------------------------
+
+    def attributes_if_stopped(self):
+        """`attributes` of a copy, as if training had stopped now."""
+        stopped = deepcopy(self.network)
+        early_stopping = getattr(self.trainer, "early_stopping", None)
+        if early_stopping is not None and early_stopping.best_params is not None:
+            stopped.params_ = early_stopping.best_params
+        return {**deepcopy(self._state()), **self._outcome(stopped)}
+
+    def attributes(self):
+        """The attributes of the estimator after training."""
+        return {**self._state(), **self._outcome(self.network)}
+
+    def _state(self):
+        """What a later call goes on from."""
+        trainer = self.trainer
+        state = {"_no_improvement_count": trainer.history.no_improvement_count}
+        if self.rng is not np.random.mtrand._rand:
+            state["_random_state"] = self.rng
+        if isinstance(trainer, Trainer):
+            state["_optimizer"], state["_rows"] = trainer.solver, trainer.rows
+            stopping = trainer.early_stopping
+            if stopping is not None and stopping.last_params is not None:
+                best = self.network.params_.copy()
+                state["_restored"] = Restored(best, stopping.last_params)
+        return state
+
+    def _outcome(self, network):
+        history = self.trainer.history
+        early_stopping = getattr(self.trainer, "early_stopping", None) is not None
+        loss_curve = self._longer("loss_curve_", history.loss_curve)
+        return {
+            **self.encoding,
+            "_network": network,
+            "coefs_": network.coefs_,
+            "intercepts_": network.intercepts_,
+            "n_layers_": len(network.layer_sizes),
+            "n_outputs_": network.layer_sizes[-1],
+            "n_iter_": history.n_iter,
+            "t_": history.t,
+            "loss_": loss_curve[-1] if loss_curve else np.nan,
+            "best_loss_": None if early_stopping else history.best_loss,
+            "loss_curve_": loss_curve,
+            "validation_scores_": (
+                self._longer("validation_scores_", history.validation_scores)
+                if early_stopping
+                else None
+            ),
+            "best_validation_score_": (
+                history.best_validation_score if early_stopping else None
+            ),
+        }
+
+    def _longer(self, name, values):
+        """The list of the call before with the values of this one."""
+        before = self.before.get(name)
+        if self.incremental and before is not None:
+            # In place, as a copy in each of many calls would cost their square.
+            before.extend(values)
+            return before
+        return [*(before or ()), *values]
+
+
+def _hidden_sizes(sizes):
+    sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
+    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must be > 0, got {list(sizes)}; give one integer "
+            "for each hidden layer, or () for none."
+        )
+    return sizes

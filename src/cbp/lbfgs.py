@@ -1,0 +1,133 @@
+"""Training by L-BFGS: scipy's minimiser over the whole data's loss and gradient.
+
+Knows a network and the propagator it lends. Goes by the names of `training.Trainer`
+(`train`, `history`, `on_epoch`), so that who asks for training need not care which
+of the two does it; an iteration takes the place of an epoch.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+
+from cbp.network import Network
+from cbp.training import History, diverged
+
+#: scipy stops once an iteration lowers the loss by less than this part of it: scipy's
+#: own default, and in float32, where nothing so small can be seen, the precision.
+LEAST_DECREASE = {
+    np.dtype(np.float64): 2.220446049250313e-09,
+    np.dtype(np.float32): float(np.finfo(np.float32).eps),
+}
+
+#: scipy's status of a search that a callback has ended.
+STOPPED = 99
+
+
+@dataclass
+class LBFGS:
+    """Minimises the loss of all samples at once.
+
+    Parameters
+    ----------
+    network : Network
+        Its `params_` are where the search begins and receive each iterate.
+    max_iter : int, default=200
+        Largest number of iterations.
+    max_fun : int, default=15000
+        Largest number of evaluations of the loss.
+    tol : float, default=1e-4
+        Converged when no component of the gradient is larger.
+    verbose : bool, default=False
+        Whether to print the loss of each iteration.
+    on_epoch_begin : callable or None, default=None
+        Called with the end of each iteration, before `on_epoch`.
+    on_epoch : callable or None, default=None
+        Called after each iteration; the search stops if it returns True.
+    history : History, optional
+        Filled while training; `loss_curve` holds the loss after each iteration.
+    """
+
+    network: Network
+    max_iter: int = 200
+    max_fun: int = 15000
+    tol: float = 1e-4
+    verbose: bool = False
+    on_epoch_begin: Callable[[], None] | None = None
+    on_epoch: Callable[[], bool] | None = None
+    history: History = field(default_factory=History)
+
+    def train(self, X, y, sample_weight=None):
+        """Search until converged; warn if the search ends before.
+
+        However this ends, ``network.params_`` holds the last iterate and `history`
+        the course so far.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As `Trainer.train` takes them.
+
+        Raises
+        ------
+        ValueError
+            If the loss or a parameter in the end is not finite.
+        KeyboardInterrupt
+            On Ctrl-C, within an evaluation of the loss.
+        """
+        params, history = self.network.params_, self.history
+        propagator = self.network.make_propagator()
+
+        def loss_and_grad(x):
+            gradient = np.empty_like(params)
+            at = x.astype(params.dtype, copy=False)
+            loss = propagator.loss_and_grad(at, X, y, sample_weight, gradient)
+            return loss, gradient.astype(np.float64, copy=False)
+
+        def after_iteration(intermediate_result):
+            params[:] = intermediate_result.x
+            history.add(float(intermediate_result.fun), 0)
+            history.best_loss = min(history.best_loss, history.loss_curve[-1])
+            if self.verbose:
+                print(
+                    f"Iteration {history.n_iter}, loss = {history.loss_curve[-1]:.8f}"
+                )
+            # scipy does not say when an iteration begins.
+            if self.on_epoch_begin is not None:
+                self.on_epoch_begin()
+            if self.on_epoch is not None and self.on_epoch():
+                raise StopIteration
+
+        result = minimize(
+            loss_and_grad,
+            params.astype(np.float64),
+            method="L-BFGS-B",
+            jac=True,
+            callback=after_iteration,
+            options={
+                "maxiter": self.max_iter,
+                "maxfun": self.max_fun,
+                "gtol": self.tol,
+                "ftol": LEAST_DECREASE[params.dtype],
+            },
+        )
+        params[:] = result.x
+        if not (math.isfinite(result.fun) and np.isfinite(params).all()):
+            what = f"the loss is {result.fun} after {result.nit} iterations"
+            raise ValueError(diverged(what, self.network, "raise alpha"))
+        if not history.loss_curve:
+            # The search began at a minimum.
+            history.loss_curve.append(float(result.fun))
+            history.best_loss = min(history.best_loss, history.loss_curve[-1])
+        if not (result.success or result.status == STOPPED):
+            warnings.warn(
+                f"lbfgs failed to converge after {history.n_iter} iteration(s) "
+                f"(status={result.status}): {result.message}. Scale the data, or "
+                f"raise max_iter={self.max_iter} or max_fun={self.max_fun}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
