@@ -1,14 +1,23 @@
 """Multilayer perceptrons at the speed of the hardware, open to the last delta.
 
 `MLPClassifier` and `MLPRegressor` stand in for scikit-learn's; `MLPEstimator` is
-both, by its loss; `Network` computes z, a and delta and hands them out.
+both, by its loss; `from_sklearn` takes over what is fitted already; `Network`
+computes z, a and delta and hands them out.
 """
 
 from cbp.classifier import MLPClassifier
+from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
 from cbp.network import Backprop, Network
 from cbp.regressor import MLPRegressor
 
 __version__ = "0.1.0"
 
-__all__ = ["Backprop", "MLPClassifier", "MLPEstimator", "MLPRegressor", "Network"]
+__all__ = [
+    "Backprop",
+    "MLPClassifier",
+    "MLPEstimator",
+    "MLPRegressor",
+    "Network",
+    "from_sklearn",
+]
