@@ -189,6 +189,35 @@ def test_every_partial_fit_draws_a_new_permutation(seed):
     assert len(set(last[1:])) == 1  # the defect that is not copied
 
 
+class Keeps:
+    """A callback that keeps the estimator of one epoch."""
+
+    def __init__(self, n_iter):
+        self.n_iter = n_iter
+
+    def setup(self, estimator, context): ...
+    def teardown(self, estimator, context): ...
+    def on_fit_task_begin(self, estimator, context): ...
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        if fitted_estimator.n_iter_ == self.n_iter and context.max_subtasks == 0:
+            self.kept = fitted_estimator
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_what_a_callback_kept_goes_on(solver, early_stopping):
+    model, X, y = problem(
+        solver=solver, early_stopping=early_stopping, learning_rate_init=0.3
+    )
+    keeps = Keeps(K)
+    whole = clone(model).set_callbacks(keeps).set_params(max_iter=K + M).fit(X, y)
+    kept = keeps.kept.set_params(warm_start=True, max_iter=M).fit(X, y)
+    assert_same_model(kept, whole)
+    for array in (*kept.coefs_, *kept.intercepts_):
+        assert np.shares_memory(array, kept.network_.params_)
+
+
 def test_a_random_state_of_the_user_is_drawn_from_and_shared():
     whole_rng, parts_rng = np.random.RandomState(5), np.random.RandomState(5)
     model, X, y = problem("regression", random_state=parts_rng)

@@ -264,19 +264,28 @@ class Fit:
 
     # -- what is left of it ------------------------------------------------------
 
-    def attributes_if_stopped(self):
-        """`attributes` of a copy, as if training had stopped now."""
-        stopped = deepcopy(self.network)
-        early_stopping = getattr(self.trainer, "early_stopping", None)
-        if early_stopping is not None and early_stopping.best_params is not None:
-            stopped.params_ = early_stopping.best_params
-        return {**deepcopy(self._state()), **self._outcome(stopped)}
-
     def attributes(self):
         """The attributes of the estimator after training."""
-        return {**self._state(), **self._outcome(self.network)}
+        early_stopping = self._early_stopping()
+        return {
+            **self._outcome(self.network),
+            **self._state(self.network, early_stopping),
+        }
 
-    def _state(self):
+    def attributes_if_stopped(self):
+        """`attributes` as if training had stopped now, apart from what goes on."""
+        network, early_stopping = deepcopy((self.network, self._early_stopping()))
+        if early_stopping is not None:
+            early_stopping.restore(network)
+        return {
+            **self._outcome(network),
+            **deepcopy(self._state(network, early_stopping)),
+        }
+
+    def _early_stopping(self):
+        return getattr(self.trainer, "early_stopping", None)
+
+    def _state(self, network, early_stopping):
         """What a later call goes on from."""
         trainer = self.trainer
         state = {"_no_improvement_count": trainer.history.no_improvement_count}
@@ -284,15 +293,14 @@ class Fit:
             state["_random_state"] = self.rng
         if isinstance(trainer, Trainer):
             state["_optimizer"], state["_rows"] = trainer.solver, trainer.rows
-            stopping = trainer.early_stopping
-            if stopping is not None and stopping.last_params is not None:
-                best = self.network.params_.copy()
-                state["_restored"] = Restored(best, stopping.last_params)
+        if early_stopping is not None and early_stopping.last_params is not None:
+            best = network.params_.copy()
+            state["_restored"] = Restored(best, early_stopping.last_params)
         return state
 
     def _outcome(self, network):
         history = self.trainer.history
-        early_stopping = getattr(self.trainer, "early_stopping", None) is not None
+        stops_early = self._early_stopping() is not None
         loss_curve = self._longer("loss_curve_", history.loss_curve)
         return {
             **self.encoding,
@@ -304,15 +312,15 @@ class Fit:
             "n_iter_": history.n_iter,
             "t_": history.t,
             "loss_": loss_curve[-1] if loss_curve else np.nan,
-            "best_loss_": None if early_stopping else history.best_loss,
+            "best_loss_": None if stops_early else history.best_loss,
             "loss_curve_": loss_curve,
             "validation_scores_": (
                 self._longer("validation_scores_", history.validation_scores)
-                if early_stopping
+                if stops_early
                 else None
             ),
             "best_validation_score_": (
-                history.best_validation_score if early_stopping else None
+                history.best_validation_score if stops_early else None
             ),
         }
 
