@@ -365,7 +365,7 @@ cdef class Propagator:
         return 0
 
     cdef int _make_room_for_input_gradient(self) except -1:
-        """Place W^1 transposed and dC_0/dx, which are as wide as X: for `inspect` only."""
+        """Place W^1 transposed and dC_0/dx, as wide as X, which `inspect` needs."""
         cdef Layer *first = &self.net.layer[1]
         cdef Layer *layer = &self.net.layer[0]
         cdef Arena arena = Arena(NULL, 0)
