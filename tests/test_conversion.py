@@ -119,6 +119,28 @@ def test_training_goes_on_after_a_conversion_as_on_the_other_side(task, setting,
         np.testing.assert_allclose(w, w_theirs, rtol=1e-8, atol=1e-10)
 
 
+def test_parameters_changed_after_fit_do_not_change_what_is_predicted():
+    ours, X, _ = fitted(cbp, "regression")
+    theirs = ours.set_params(activation="tanh", loss="poisson").to_sklearn()
+    assert_same_predictions(ours, theirs, X)
+
+
+def test_a_random_state_is_not_shared():
+    rng = np.random.RandomState(0)
+    ours, X, y = fitted(cbp, "regression", random_state=rng)
+    before = rng.get_state()[1].copy()
+    ours.to_sklearn().fit(X, y)
+    from_sklearn(ours.to_sklearn()).fit(X, y)
+    np.testing.assert_array_equal(rng.get_state()[1], before)
+
+
+def test_an_estimator_that_lacks_a_later_parameter_is_taken():
+    theirs, X, _ = fitted(neural_network, "regression")
+    before = theirs.predict(X)
+    del theirs.loss  # which came with scikit-learn 1.7
+    np.testing.assert_allclose(from_sklearn(theirs).predict(X), before, rtol=1e-12)
+
+
 def test_feature_names_go_along():
     X = pd.DataFrame(np.eye(4), columns=list("abcd"))
     theirs = neural_network.MLPRegressor(max_iter=2).fit(X, np.arange(4.0))

@@ -295,6 +295,46 @@ def test_lbfgs_records_its_losses():
     assert ours.fit(X, Y).loss_curve_[-1] == pytest.approx(theirs.loss_)
 
 
+def _words(act):
+    """What a call says: in its error, or in its first warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            act()
+        except ValueError as error:
+            return str(error)
+    return str(caught[0].message)
+
+
+@pytest.mark.parametrize(
+    "name, params, call",
+    [
+        ("MLPRegressor", {}, "fit"),
+        ("MLPRegressor", {"solver": "lbfgs"}, "fit"),
+        ("MLPRegressor", {"batch_size": 50}, "fit"),
+        ("MLPRegressor", {"hidden_layer_sizes": (3, 0)}, "fit"),
+        ("MLPRegressor", {"activation": "sigmoid"}, "fit"),
+        ("MLPRegressor", {"solver": "sgd", "learning_rate_init": 1e200}, "fit"),
+        ("MLPRegressor", {"early_stopping": True}, "partial_fit"),
+        ("MLPRegressor", {"early_stopping": True, "validation_fraction": 0.01}, "fit"),
+        ("MLPClassifier", {}, "partial_fit"),
+        ("MLPClassifier", {}, "fit on floats"),
+    ],
+    ids=str,
+)
+def test_errors_and_warnings_begin_with_the_words_of_scikit_learn(name, params, call):
+    def act(model):
+        if call == "partial_fit":
+            model.partial_fit(X, Y > 0)
+        else:
+            model.fit(X, Y)
+
+    theirs, ours = (_words(lambda m=m: act(m)) for m in both(name, **params))
+    words = 3 if call == "fit on floats" else 5
+    for our_word, their_word in zip(ours.split()[:words], theirs.split(), strict=False):
+        assert our_word.strip(".") == their_word.strip(".")
+
+
 def test_every_test_that_the_page_names_exists():
     here = Path(__file__).parent
     page = here.parent / "docs" / "differences.md"

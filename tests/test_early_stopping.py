@@ -1,5 +1,8 @@
 """Early stopping: which rows are set aside, how they are scored, what is kept."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from sklearn import neural_network
@@ -106,13 +109,28 @@ def test_rows_set_aside_do_not_train():
     with pytest.warns(ConvergenceWarning):
         model = MLPRegressor(**params).fit(X, y)
         aside = model._rows.validation
-        # Scores scale with nothing: one more sample set aside far off changes them,
-        # yet not the losses of training.
         y[aside] += 100.0
         other = MLPRegressor(**params).fit(X, y)
     np.testing.assert_array_equal(other._rows.validation, aside)
     assert other.loss_curve_ == model.loss_curve_
     assert other.validation_scores_ != model.validation_scores_
+
+
+def test_nothing_of_the_data_outlives_the_fit():
+    class Data(np.ndarray):
+        """An array that can be watched."""
+
+    X = np.random.RandomState(0).normal(size=(40, 3)).view(Data)
+    targets = np.asarray(X[:, 0]).copy()
+    gone = weakref.ref(X)
+    gc.disable()
+    try:
+        model = MLPRegressor(**QUICK, tol=1e3, n_iter_no_change=1).fit(X, targets)
+        del X
+        assert gone() is None
+    finally:
+        gc.enable()
+    assert model.validation_scores_
 
 
 @pytest.mark.parametrize("n_samples, fraction", [(2, 0.1), (20, 0.01)])

@@ -7,7 +7,6 @@ import pickle
 import tracemalloc
 import warnings
 from functools import partial
-from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -117,15 +116,19 @@ def test_scikit_learn_checks(estimator, check, monkeypatch):
     check(estimator)
 
 
-def test_scikit_learn_checks_of_a_poisson_regression():
-    checked = MLPEstimator("poisson", **CHECKED)
-    for estimator, check in estimator_checks_generator(checked):
+@pytest.mark.parametrize(
+    "estimator, check",
+    [
+        pytest.param(estimator, check, id=f"{number}-{check.func.__name__}")
+        for number, (estimator, check) in enumerate(
+            estimator_checks_generator(MLPEstimator("poisson", **CHECKED))
+        )
         # This one trains on negative y, whatever the tag positive_only says.
-        if check.func.__name__ != "check_regressor_multioutput":
-            try:
-                check(estimator)
-            except SkipTest:
-                pass
+        if check.func.__name__ != "check_regressor_multioutput"
+    ],
+)
+def test_scikit_learn_checks_of_a_poisson_regression(estimator, check):
+    check(estimator)
 
 
 def test_poisson_regression_of_several_outputs():

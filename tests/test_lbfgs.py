@@ -5,8 +5,8 @@ import threading
 
 import numpy as np
 import pytest
-from scipy import sparse
 from sklearn import neural_network
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp import MLPClassifier, MLPEstimator, MLPRegressor
@@ -41,7 +41,9 @@ def samples(dtype=np.float64, n_samples=60):
 def test_it_ends_at_a_minimum(model, target, activation, dtype):
     X, y = samples(dtype)
     y = target(y)
-    model.set_params(**QUICK, activation=activation, alpha=0.1, max_iter=2000)
+    model = clone(model).set_params(
+        **QUICK, activation=activation, alpha=0.1, max_iter=2000
+    )
     start = model.set_params(max_fun=1).fit(X, y).network_
     model.set_params(max_fun=15000).fit(X, y)
     assert {w.dtype for w in [*model.coefs_, *model.intercepts_]} == {np.dtype(dtype)}
@@ -53,7 +55,9 @@ def test_it_ends_at_a_minimum(model, target, activation, dtype):
         model.loss_, rel=1e-12 if dtype == np.float64 else 1e-5
     )
     at_start = start.loss_and_grad(X, targets)[1]
-    assert np.linalg.norm(gradient) < 0.2 * np.linalg.norm(at_start)
+    # Where relu has its kinks the gradient jumps, and need not become small.
+    share = 0.2 if activation == "relu" else 0.02
+    assert np.linalg.norm(gradient) < share * np.linalg.norm(at_start)
     assert model.loss_ == min(model.loss_curve_) == model.best_loss_
     assert len(model.loss_curve_) == model.n_iter_
     assert np.all(np.diff(model.loss_curve_) <= 0)
@@ -111,15 +115,6 @@ def test_solvers_may_take_turns():
     assert before < model.loss_curve_[0]
     assert len(model.loss_curve_) == 6
     assert model.t_ == 4 * len(X)
-
-
-def test_sparse_X_gives_the_model_of_dense_X():
-    X, y = samples()
-    X = np.where(X > 0, X, 0.0)
-    dense = MLPRegressor(**QUICK, max_iter=500).fit(X, y)
-    for form in (sparse.csr_matrix, sparse.csc_array):
-        model = MLPRegressor(**QUICK, max_iter=500).fit(form(X), y)
-        np.testing.assert_array_equal(model.coefs_[0], dense.coefs_[0])
 
 
 def test_sample_weights_count():

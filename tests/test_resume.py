@@ -131,17 +131,21 @@ def test_early_stopping_goes_on_from_the_last_weights_not_from_the_best():
     assert n_parted > 2
 
 
-def test_best_weights_of_early_stopping_outlive_a_fit_that_does_not_improve():
-    model, X, y = problem(
-        "regression", early_stopping=True, warm_start=True, max_iter=30
-    )
+@pytest.mark.parametrize("n", [50, 70])
+def test_the_best_score_of_other_data_does_not_count(n):
+    model, X, y = problem("regression", early_stopping=True, max_iter=200)
     model.fit(X, y)
-    best, params = model.best_validation_score_, model.network_.params_.copy()
-    for _ in range(3):
-        model.set_params(learning_rate_init=5.0, max_iter=1).fit(X, y)
-        assert model.validation_scores_[-1] < best
-        assert model.best_validation_score_ == best
-        np.testing.assert_array_equal(model.network_.params_, params)
+    assert model.best_validation_score_ > 0.5
+    X = np.random.RandomState(4).normal(size=(n, 4))
+    model.set_params(warm_start=True, max_iter=40).fit(X, -X[:, 0] * X[:, 1])
+    assert model.score(X, -X[:, 0] * X[:, 1]) > 0.0
+
+
+def test_another_validation_fraction_sets_other_rows_aside():
+    model, X, y = problem(early_stopping=True, warm_start=True, max_iter=2)
+    for fraction, n_aside in ((0.1, 5), (0.1, 5), (0.3, 15)):
+        model.set_params(validation_fraction=fraction).fit(X, y)
+        assert len(model._rows.validation) == n_aside
 
 
 def test_scores_of_weights_that_were_replaced_are_not_the_best_any_more():
@@ -174,7 +178,7 @@ def test_a_new_process_goes_on(tmp_path):
     "seed", [0, np.random.RandomState(0), None], ids=["int", "RandomState", "None"]
 )
 def test_every_partial_fit_draws_a_new_permutation(seed):
-    # One sample a batch and a learning rate of 1: the last sample of an epoch decides.
+    # Weight and intercept each move by half the error: the last sample decides.
     X, y = np.ones((40, 1)), np.arange(40.0)
     params = {"hidden_layer_sizes": (), "solver": "sgd", "momentum": 0.0, "alpha": 0.0}
     model = MLPRegressor(
@@ -225,12 +229,6 @@ def test_a_random_state_of_the_user_is_drawn_from_and_shared():
     whole.set_params(max_iter=K + M).fit(X, y)
     assert_same_model(in_k_and_m(model, X, y), whole)
     assert whole_rng.uniform() == parts_rng.uniform()
-
-
-def test_training_after_convergence_runs_more_than_one_epoch():
-    model, X, y = problem(tol=1e3, n_iter_no_change=3, max_iter=50, warm_start=True)
-    # The very first epoch of all cannot but improve.
-    assert [model.fit(X, y).n_iter_ for _ in range(3)] == [5, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -327,6 +325,16 @@ def test_partial_fit_takes_some_of_the_classes_but_no_other(warm_start):
         MLPClassifier().partial_fit(X, y, classes=[0, 2])
 
 
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_labels_stay_of_one_kind_when_training_goes_on(call):
+    X = np.random.RandomState(0).normal(size=(50, 4))
+    single, several = np.arange(50) % 3, (X[:, :3] > 0).astype(int)
+    for first, then in ((single, several), (several, single)):
+        model = MLPClassifier((3,), max_iter=2, warm_start=True).fit(X, first)
+        with pytest.raises(ValueError, match=r"start anew with fit|same classes as"):
+            getattr(model, call)(X, then)
+
+
 def test_warm_start_wants_the_same_classes():
     model, X, y = problem("classification", warm_start=True, max_iter=2)
     model.fit(X, y)
@@ -373,16 +381,33 @@ def test_a_call_that_diverges_changes_nothing(call):
     )
 
 
-def test_arrays_of_the_user_are_read_and_never_written():
-    model, X, y = problem(warm_start=True, max_iter=2)
-    model.fit(X, y)
-    mine = np.full_like(model.coefs_[0], 0.25)
+def _fit_that_is_refused(model, X, y):
+    with pytest.raises(ValueError):
+        model.fit(X, np.full(len(y), np.nan))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, X, y: model.predict(X),
+        lambda model, X, y: pickle.dumps(model),
+        lambda model, X, y: model.network_.forward(X),
+        lambda model, X, y: clone(model),
+        lambda model, X, y: model.score(X, y),
+        _fit_that_is_refused,
+    ],
+    ids=["predict", "pickle", "network_", "clone", "score", "refused fit"],
+)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_what_only_reads_leaves_arrays_of_the_user_in_their_place(use, early_stopping):
+    model, X, y = problem(warm_start=True, max_iter=2, early_stopping=early_stopping)
+    mine = np.zeros_like(model.fit(X, y).coefs_[0])
     model.coefs_[0] = mine
-    from_mine = pickle.loads(pickle.dumps(model)).fit(X, y)
-    model.fit(X, y)
-    assert_same_model(model, from_mine)
-    assert (mine == 0.25).all()
-    assert not (model.coefs_[0] == 0.25).any()
+    use(model, X, y)
+    assert model.coefs_[0] is mine
+    before = model.predict(X)
+    mine += 1.0
+    assert not np.array_equal(model.predict(X), before)
 
 
 def test_training_begins_with_weights_that_were_set_by_hand():

@@ -63,7 +63,10 @@ def from_sklearn(estimator):
     """
     for theirs, ours in COUNTERPARTS.items():
         if isinstance(estimator, theirs):
-            converted = ours(**estimator.get_params(deep=False))
+            check_is_fitted(estimator, "coefs_")
+            # One that an older scikit-learn made may lack later parameters.
+            params = {**ours().get_params(), **_params(estimator)}
+            converted = ours(**params)
             _copy_fitted(estimator, converted)
             if converted.solver == "lbfgs":
                 # Of which scikit-learn records the last loss only.
@@ -80,33 +83,14 @@ def from_sklearn(estimator):
 
 
 def to_sklearn(estimator):
-    """The estimator of scikit-learn that predicts as this one does.
-
-    For colleagues without cbp, and for tools that know scikit-learn's classes only.
-
-    Parameters
-    ----------
-    estimator : MLPClassifier, MLPRegressor or MLPEstimator
-        Fitted. It is left as it is, and shares no array with the result.
-
-    Returns
-    -------
-    converted : sklearn.neural_network.MLPClassifier or MLPRegressor
-        With the same fitted attributes and parameters, `n_jobs` excepted. Further
-        training begins with new moments of the solver.
-
-    Raises
-    ------
-    ValueError
-        If scikit-learn lacks the loss.
-    NotFittedError
-        If the estimator is not fitted.
-    """
+    """What `MLPEstimator.to_sklearn` promises, for any of our estimators."""
     check_is_fitted(estimator, "coefs_")
-    params = estimator.get_params(deep=False)
+    network = estimator.network_
+    params, loss = _params(estimator), network.loss
+    # scikit-learn reads it when it predicts, ours did when it was trained.
+    params["activation"] = network.activation
     params.pop("n_jobs")
     params.pop("loss", None)
-    loss = estimator.network_.loss
     if loss == "sum_of_squares":
         raise ValueError(
             "scikit-learn has no loss='sum_of_squares'. Its 'squared_error' is half of "
@@ -124,9 +108,14 @@ def to_sklearn(estimator):
     return converted
 
 
+def _params(estimator):
+    """The parameters of its own, generators copied: training draws from them."""
+    names = type(estimator)().get_params()
+    return {n: deepcopy(v) for n, v in vars(estimator).items() if n in names}
+
+
 def _copy_fitted(source, target):
     """Give `target` copies of the fitted attributes of `source`."""
-    check_is_fitted(source, "coefs_")
     for name in ATTRIBUTES:
         if name in vars(source):
             setattr(target, name, deepcopy(getattr(source, name)))

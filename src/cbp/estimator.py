@@ -40,9 +40,6 @@ from cbp.targets import (
     number_targets,
 )
 
-#: What a network is made of besides its sizes and parameters.
-NETWORK_SETTINGS = ("activation", "output_activation", "loss", "alpha")
-
 
 def _loss(estimator):
     """The loss that was trained on, or will be: set_params must not mix them."""
@@ -132,7 +129,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     tol : float, default=1e-4
         An epoch improves if its loss falls below the best one by at least this, or
         with early stopping its score rises by as much. 'lbfgs' has converged when no
-        component of the gradient is larger.
+        component of the gradient is larger, or an iteration lowers the loss by less
+        than 2e-9 of it (1e-7 in float32).
 
     verbose : bool, default=False
         Whether to print the loss of each epoch.
@@ -192,7 +190,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         Labels of the classes. Classifiers only.
 
     loss_ : float
-        Loss of the last epoch (nan if training was interrupted before its end).
+        Loss of the last epoch (nan if training was interrupted before the end of the
+        first).
 
     best_loss_ : float or None
         Smallest loss of an epoch; None with early stopping.
@@ -241,7 +240,11 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     ``make_pipeline(StandardScaler(), MLPEstimator())``.
 
     On Ctrl-C, `fit` raises KeyboardInterrupt and the estimator holds the weights of
-    the last finished batch. A `fit` that fails otherwise changes nothing.
+    the last finished batch, with early stopping those of the best score, with 'lbfgs'
+    those of the last iteration. A `fit` that fails otherwise changes nothing.
+
+    X, y and the weights are read in place while training runs: nobody else may write
+    to them then, least of all to the indices of a sparse X.
 
     References
     ----------
@@ -406,7 +409,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             For data or a parameter that cannot be used, naming it, and if training
             diverges, naming the epoch. The estimator is then what it was before.
         KeyboardInterrupt
-            On Ctrl-C; the estimator holds the weights of the last finished batch.
+            On Ctrl-C; the estimator holds the weights reached so far.
         """
         with _unchanged_on_failure(self):
             return self._fit(X, y, sample_weight)
@@ -427,7 +430,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
         k calls are the first k epochs of a `fit` on the same data. Each takes up the
         moments of the solver, the learning rate and the random stream of the one
-        before; parameters changed in between take effect.
+        before. Parameters changed in between take effect, apart from `random_state`.
 
         Parameters
         ----------
@@ -457,7 +460,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         with _unchanged_on_failure(self):
             if self.early_stopping:
                 raise ValueError(
-                    "partial_fit does not support early_stopping=True; use fit, or "
+                    "partial_fit does not support early_stopping=True. Use fit, or "
                     "early_stopping=False and score the model between the calls."
                 )
             self._train(
@@ -551,10 +554,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     @property
     def network_(self):
         """The fitted `Network`, with the parameters in `coefs_` and `intercepts_`."""
-        network = self._current_network()
-        network.set_weights(self.coefs_, self.intercepts_)
-        self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
-        return network
+        return self._current_network()
 
     def _current_network(self):
         """The network, which looks into the lists that the estimator has now."""
@@ -601,7 +601,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             If X does not fit what the estimator was trained on, or is not finite.
         """
         network = self._current_network()
-        a = network.forward(self._validate_X(X))
+        a = network.forward(self._validate_X(X, network))
         if network.loss == "log_loss":
             return labels(self._label_binarizer, a)
         return a.ravel() if a.shape[1] == 1 else a
@@ -619,7 +619,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         p : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; rows sum to 1 unless y was multilabel.
         """
-        a = self._current_network().forward(self._validate_X(X))
+        network = self._current_network()
+        a = network.forward(self._validate_X(X, network))
         return np.concatenate((1 - a, a), axis=1) if a.shape[1] == 1 else a
 
     @available_if(_predicts_classes)
@@ -634,6 +635,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         -------
         log_p : ndarray of shape (n_samples, n_classes)
         """
+        # What scikit-learn gives, ties of probabilities of 1 included, where it is
+        # finite.
         p = self.predict_proba(X)
         rounded_off = p < np.finfo(p.dtype).tiny
         with np.errstate(divide="ignore"):
@@ -645,7 +648,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     def _exact_log_proba(self, X):
         """The logarithms, from logits instead of probabilities."""
         network = self._current_network()
-        z = network.weighted_outputs(self._validate_X(X))
+        z = network.weighted_outputs(self._validate_X(X, network))
         if network.output_activation == "softmax":
             return log_softmax(z, axis=1)
         if z.shape[1] == 1:
@@ -695,9 +698,9 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
         return to_sklearn(self)
 
-    def _validate_X(self, X):
+    def _validate_X(self, X, network):
         # Whether X is finite is looked at once, by the network.
-        dtype = self._network.dtype
+        dtype = network.dtype
         if (
             type(X) is np.ndarray
             and X.dtype == dtype
@@ -725,12 +728,12 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         network = state.get("_network")
         if network is None:
             return state
-        settings = {name: getattr(network, name) for name in NETWORK_SETTINGS}
-        state["_network"] = {**settings, "dtype": network.dtype.name}
+        state["_network"] = network.settings
         restored = state.get("_restored")
         if restored is not None:
             # The best parameters are in the pickle already, or no longer of interest.
-            unchanged = np.array_equal(restored.best, self.network_.params_)
+            params = self._current_network().copy_params()
+            unchanged = np.array_equal(restored.best, params)
             state["_restored"] = restored.last if unchanged else None
         return state
 
@@ -742,7 +745,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         self._network = network = self._network_of_attributes(settings)
         self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         if state.get("_restored") is not None:
-            self._restored = Restored(network.params_.copy(), state["_restored"])
+            self._restored = Restored(network.copy_params(), state["_restored"])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import warnings
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from numbers import Integral
 
 import numpy as np
@@ -72,6 +73,7 @@ class Fit:
         self.targets, self.encoding = targets, encoding
         self.incremental = incremental
         self.before = dict(vars(estimator)) if goes_on else {}
+        self.early_stopping = None
         self.rng = self._random_state()
         self.network = self._network()
         self.trainer = (
@@ -116,7 +118,7 @@ class Fit:
                     f"hidden_layer_sizes={estimator.hidden_layer_sizes!r}. Set the "
                     "parameters back, or start anew: warm_start=False and fit."
                 )
-        return Network(sizes, **settings, params=trained.params_)
+        return Network(sizes, **settings, params=trained.copy_params())
 
     def _lbfgs(self):
         estimator = self.estimator
@@ -145,8 +147,9 @@ class Fit:
             history=self._history(),
         )
         if estimator.early_stopping:
-            trainer.early_stopping = EarlyStopping(self._validation(trainer.rows))
-            self._resume_early_stopping(trainer)
+            self.early_stopping = EarlyStopping(self._validation(trainer.rows))
+            self._resume_early_stopping(trainer.history)
+            trainer.early_stopping = self.early_stopping
         return trainer
 
     def _solver(self):
@@ -181,8 +184,6 @@ class Fit:
         )
         if before.get("best_loss_") is not None:
             history.best_loss = before["best_loss_"]
-        if before.get("best_validation_score_") is not None:
-            history.best_validation_score = before["best_validation_score_"]
         return history
 
     def _rows(self):
@@ -190,9 +191,9 @@ class Fit:
         n = self.targets.shape[0]
         early_stopping = self.estimator.early_stopping
         before = self.before.get("_rows")
-        if before is not None and before.n == n:
-            if (before.validation is not None) == early_stopping:
-                return before.copy()
+        n_aside = ceil(self.estimator.validation_fraction * n) if early_stopping else 0
+        if before is not None and (before.n, before.n_aside) == (n, n_aside):
+            return before.copy()
         if not early_stopping:
             return Rows.all(n)
         train, validation = self._split(n)
@@ -245,45 +246,42 @@ class Fit:
                 )
         binarizer = self.encoding.get("_label_binarizer")
         metric = r2 if binarizer is None else partial(accuracy, binarizer)
-        propagator, a = self.network.make_propagator(), np.empty_like(targets)
+        network, a = self.network, np.empty_like(targets)
+        propagator = network.make_propagator()
 
         def score():
-            propagator.forward(self.network.params_, X, a)
+            propagator.forward(network.params_, X, a)
             return metric(a, targets, weight) if np.isfinite(a).all() else np.nan
 
         return score
 
-    def _resume_early_stopping(self, trainer):
+    def _resume_early_stopping(self, history):
+        """Go on from before the best parameters were restored, if they still are."""
         restored, params = self.before.get("_restored"), self.network.params_
         if restored is not None and np.array_equal(params, restored.best):
-            trainer.early_stopping.best_params = params.copy()
+            # Of the samples set aside now, which need not be those of the call before.
+            score = self.early_stopping.score()
+            if np.isfinite(score):
+                history.best_validation_score = float(score)
+                self.early_stopping.best_params = params.copy()
             self.network.params_ = restored.last
-        else:
-            # The scores so far, if any, are of other weights.
-            trainer.history.best_validation_score = -np.inf
 
     # -- what is left of it ------------------------------------------------------
 
     def attributes(self):
         """The attributes of the estimator after training."""
-        early_stopping = self._early_stopping()
-        return {
-            **self._outcome(self.network),
-            **self._state(self.network, early_stopping),
-        }
+        network, early_stopping = self.network, self.early_stopping
+        return {**self._outcome(network), **self._state(network, early_stopping)}
 
     def attributes_if_stopped(self):
         """`attributes` as if training had stopped now, apart from what goes on."""
-        network, early_stopping = deepcopy((self.network, self._early_stopping()))
+        network, early_stopping = deepcopy((self.network, self.early_stopping))
         if early_stopping is not None:
             early_stopping.restore(network)
         return {
             **self._outcome(network),
             **deepcopy(self._state(network, early_stopping)),
         }
-
-    def _early_stopping(self):
-        return getattr(self.trainer, "early_stopping", None)
 
     def _state(self, network, early_stopping):
         """What a later call goes on from."""
@@ -300,7 +298,7 @@ class Fit:
 
     def _outcome(self, network):
         history = self.trainer.history
-        stops_early = self._early_stopping() is not None
+        stops_early = self.early_stopping is not None
         loss_curve = self._longer("loss_curve_", history.loss_curve)
         return {
             **self.encoding,

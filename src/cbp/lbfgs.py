@@ -1,8 +1,7 @@
 """Training by L-BFGS: scipy's minimiser over the whole data's loss and gradient.
 
 Knows a network and the propagator it lends. Goes by the names of `training.Trainer`
-(`train`, `history`, `on_epoch`), so that who asks for training need not care which
-of the two does it; an iteration takes the place of an epoch.
+(`train`, `history`, `on_epoch`), with an iteration in the place of an epoch.
 """
 
 import math
@@ -15,7 +14,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp.network import Network
-from cbp.training import History, diverged
+from cbp.training import History, divergence_message
 
 #: scipy stops once an iteration lowers the loss by less than this part of it: scipy's
 #: own default, and in float32, where nothing so small can be seen, the precision.
@@ -41,7 +40,8 @@ class LBFGS:
     max_fun : int, default=15000
         Largest number of evaluations of the loss.
     tol : float, default=1e-4
-        Converged when no component of the gradient is larger.
+        Converged when no component of the gradient is larger, or as soon as an
+        iteration lowers the loss by less than `LEAST_DECREASE` of it.
     verbose : bool, default=False
         Whether to print the loss of each iteration.
     on_epoch_begin : callable or None, default=None
@@ -118,7 +118,7 @@ class LBFGS:
         params[:] = result.x
         if not (math.isfinite(result.fun) and np.isfinite(params).all()):
             what = f"the loss is {result.fun} after {result.nit} iterations"
-            raise ValueError(diverged(what, self.network, "raise alpha"))
+            raise ValueError(divergence_message(what, self.network, "raise alpha"))
         if not history.loss_curve:
             # The search began at a minimum.
             history.loss_curve.append(float(result.fun))

@@ -22,7 +22,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 
 from cbp.functions import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS
 
-#: What a network is made of besides its sizes and parameters.
+#: What is settled when a network is made.
 SETTINGS = ("layer_sizes", "activation", "output_activation", "loss", "alpha", "dtype")
 
 #: No network has more parameters: sizes of buffers, in bytes, cannot overflow.
@@ -190,6 +190,13 @@ class Network:
             )
         super().__setattr__(name, value)
 
+    @property
+    def settings(self):
+        """What `Network(layer_sizes, ...)` takes to make such a network, by name."""
+        names = ("activation", "output_activation", "loss", "alpha")
+        settings = {name: getattr(self, name) for name in names}
+        return {**settings, "dtype": self.dtype.name}
+
     # -- parameters ------------------------------------------------------------
 
     def _draw_params(self, rng):
@@ -217,6 +224,11 @@ class Network:
     @params_.setter
     def params_(self, values):
         self.params_[...] = self._check_params(np.asarray(values))
+
+    def copy_params(self):
+        """All parameters in a vector of their own."""
+        self._adopt_replaced_entries()
+        return self._params.copy()
 
     def _views(self, flat):
         """Views into `flat`, shaped as the coefs and the intercepts."""
@@ -304,12 +316,12 @@ class Network:
 
     def __getstate__(self):
         self._adopt_replaced_entries()
-        state = {name: getattr(self, name) for name in SETTINGS}
-        return {**state, "dtype": self.dtype.name, "params_": self._params}
+        sizes = {"layer_sizes": self.layer_sizes}
+        return {**sizes, **self.settings, "params_": self._params}
 
     def __setstate__(self, state):
-        settings = {name: state[name] for name in SETTINGS}
-        self.__init__(**settings, params=state["params_"])
+        settings = dict(state)
+        self.__init__(params=settings.pop("params_"), **settings)
 
     def __repr__(self):
         return (

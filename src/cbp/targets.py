@@ -78,6 +78,12 @@ def label_targets(binarizer, y, dtype):
         If y has labels that the binarizer does not know.
     """
     check_classification_targets(y)
+    is_multilabel = binarizer.y_type_.startswith("multilabel")
+    if type_of_target(y, input_name="y").startswith("multilabel") != is_multilabel:
+        raise ValueError(
+            f"y is {type_of_target(y)}, but the labels so far were "
+            f"{binarizer.y_type_}; start anew with fit."
+        )
     unknown = np.setdiff1d(unique_labels(y), binarizer.classes_)
     if unknown.size:
         raise ValueError(

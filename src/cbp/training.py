@@ -189,9 +189,12 @@ class Rows:
     @property
     def n(self):
         """How many rows there are in all."""
-        return len(self.order) + (
-            0 if self.validation is None else len(self.validation)
-        )
+        return len(self.order) + self.n_aside
+
+    @property
+    def n_aside(self):
+        """How many of them do not train."""
+        return 0 if self.validation is None else len(self.validation)
 
     def __getstate__(self):
         # Up to 2^16 or 2^32 rows take a quarter or half of the space in a file.
@@ -477,14 +480,14 @@ class Trainer:
         return True
 
     def _diverged(self, what):
-        return diverged(
+        return divergence_message(
             f"{what} in epoch {self.history.n_iter}",
             self.network,
             f"lower learning_rate_init={self.solver.learning_rate_init!r}",
         )
 
 
-def diverged(what, network, remedy):
+def divergence_message(what, network, remedy):
     """A sentence for the user whose training has led to numbers that are none."""
     # Targets of the other losses are labels or counts, which have their scale.
     scaled = {"squared_error": "X and y", "sum_of_squares": "X and y"}
@@ -501,8 +504,8 @@ def _rows_per_batch(batch_size, n_samples):
         return min(AUTO_BATCH_SIZE, n_samples)
     if batch_size > n_samples:
         warnings.warn(
-            f"Got `batch_size` {batch_size}, larger than the sample size {n_samples}. "
-            "It is going to be clipped.",
+            "Got `batch_size` less than 1 or larger than sample size. It is going to "
+            f"be clipped from {batch_size} to {n_samples}.",
             stacklevel=3,
         )
     return min(int(batch_size), n_samples)
