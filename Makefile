@@ -32,9 +32,10 @@ demo: $(VENV)/demo.stamp ## train on handwritten digits and draw build/demo.png
 	@$(BIN)/python examples/demo.py build/demo.png
 
 # From a directory without sources, so that only the installed package can be found.
+# Without SCIPY_ARRAY_API scikit-learn skips one of its checks of an estimator.
 test: $(VENV)/test.stamp ## run the tests against the installed package
 	@outside=$$(mktemp -d) && trap 'rm -rf "$$outside"' EXIT && cd "$$outside" && \
-	$(UNDER) "$(ROOT)/$(BIN)/python" -P -m pytest -c "$(ROOT)/pyproject.toml" \
+	SCIPY_ARRAY_API=1 $(UNDER) "$(ROOT)/$(BIN)/python" -P -m pytest -c "$(ROOT)/pyproject.toml" \
 		--doctest-modules --pyargs cbp $(addprefix "$(ROOT)"/,$(TESTS)) $(PYTEST_ARGS)
 
 # cython-lint calls pycodestyle by its name, hence the PATH.
