@@ -133,13 +133,20 @@ def test_nothing_of_the_data_outlives_the_fit():
     assert model.validation_scores_
 
 
-@pytest.mark.parametrize("n_samples, fraction", [(2, 0.1), (20, 0.01)])
+@pytest.mark.parametrize("n_samples, fraction", [(2, 0.1), (20, 0.01), (20, 0)])
 def test_a_validation_set_that_is_too_small_is_refused(n_samples, fraction):
     X = np.random.RandomState(0).normal(size=(n_samples, 3))
     model = MLPRegressor(**QUICK, validation_fraction=fraction)
     with pytest.raises(ValueError, match=r"The validation set is too small\. Increase"):
         model.fit(X, X[:, 0])
     assert not hasattr(model, "coefs_")
+
+
+@ignore_unconverged
+def test_validation_fraction_may_be_of_any_float_type():
+    X = np.random.RandomState(0).normal(size=(40, 3))
+    model = MLPRegressor(**QUICK, validation_fraction=np.float32(0.25))
+    assert len(model.fit(X, X[:, 0])._rows.validation) == 10
 
 
 def test_weights_that_are_zero_on_the_validation_set_are_refused():
@@ -168,7 +175,7 @@ def test_accuracy_is_that_of_scikit_learn(kind, seed, weighted):
         "one class": np.zeros(30, int),
     }[kind]
     binarizer = learn_labels(y)
-    targets = label_targets(binarizer, y, np.float64)
+    targets = label_targets(binarizer, binarizer.classes_, y, np.float64)
     a = np.abs(targets - rng.uniform(0, 0.7, targets.shape))
     weight = rng.uniform(size=30) if weighted else None
     predicted = binarizer.inverse_transform(a.ravel() if a.shape[1] == 1 else a)

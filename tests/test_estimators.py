@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn import neural_network
+from sklearn import config_context, neural_network
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import make_blobs
@@ -239,6 +239,18 @@ def test_special_cases_are_the_general_estimator(task, special, loss):
     assert special.score(X, y) == general.score(X, y)
 
 
+def test_sizes_that_are_no_integers_are_named_as_the_user_knows_them():
+    for sizes in (True, [True], (5.0,)):
+        with pytest.raises(ValueError, match="hidden_layer_sizes must hold integers"):
+            MLPRegressor(sizes and "squared_error", sizes).fit(GOOD_X, GOOD_Y)
+
+
+def test_validation_of_parameters_can_be_left_out():
+    X, y = samples("binary")
+    with config_context(skip_parameter_validation=True):
+        MLPClassifier(**QUICK, shuffle=1).fit(X, y)
+
+
 # -- what is fitted --------------------------------------------------------------
 
 
@@ -286,6 +298,66 @@ def test_fitted_attributes_are_scikit_learns(task, out_activation, n_outputs):
     if is_classifier(model):
         np.testing.assert_array_equal(model.classes_, theirs.classes_)
         assert isinstance(model._label_binarizer, LabelBinarizer)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_losses_are_numbers_of_numpy_as_in_scikit_learn(solver):
+    X, y = samples("regression")
+    model = MLPRegressor(**QUICK, solver=solver).fit(X, y)
+    for loss in (model.loss_, model.best_loss_, *model.loss_curve_):
+        assert type(loss) is np.float64
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, -1), (2, 0), (False, True)])
+@pytest.mark.parametrize("form", [np.array, sparse.csr_matrix], ids=["dense", "sparse"])
+def test_an_indicator_is_any_number_but_zero(values, form):
+    X, _ = samples("multilabel")
+    is_label = np.random.RandomState(1).uniform(size=(40, 3)) < 0.5
+    y = np.where(is_label, *values[::-1]) if values[0] == 0 else is_label * values[0]
+    plain = estimator("multilabel").fit(X, (y != 0).astype(int))
+    model = estimator("multilabel").fit(X, form(y))
+    np.testing.assert_array_equal(model.coefs_[0], plain.coefs_[0])
+
+
+def test_many_classes_are_taken_without_a_word():
+    X, y = np.random.RandomState(0).normal(size=(60, 3)), np.arange(60) // 1.5
+    model = MLPClassifier(**QUICK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y).partial_fit(X[:30], y[:30]).predict(X)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.full((2, 3), "1"),
+        np.full((2, 3), b"1"),
+        [["1", "2", "3"]],
+        np.zeros((2, 3), "datetime64[s]"),
+        np.zeros((2, 3), "timedelta64[s]"),
+        np.zeros((2, 3), complex),
+        np.zeros((2, 3, 1)),
+        np.zeros(3),
+        np.zeros((0, 3)),
+        np.zeros((2, 2)),
+        np.full((2, 3), np.nan),
+        sparse.csr_matrix((2, 2)),
+    ],
+    ids=[
+        *("text", "bytes", "text in a list", "dates", "durations", "complex"),
+        *("3 dimensions", "1 dimension", "no rows", "fewer columns", "NaN", "sparse"),
+    ],
+)
+def test_prediction_refuses_what_scikit_learns_refuses(X):
+    good, y = samples("binary")
+    theirs = neural_network.MLPClassifier(**QUICK).fit(good, y)
+    ours = MLPClassifier(**QUICK).fit(good, y)
+    for method in ("predict", "predict_proba", "predict_log_proba"):
+        with pytest.raises((ValueError, TypeError)) as expected:
+            getattr(theirs, method)(X)
+        with pytest.raises(expected.type if expected.type is ValueError else TypeError):
+            getattr(ours, method)(X)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -524,7 +596,10 @@ def test_fit_changes_nothing_it_was_given():
         ({"n_jobs": -1}, "n_jobs=-1 is not supported yet; use n_jobs=None"),
         ({"hidden_layer_sizes": (3, 0)}, r"hidden_layer_sizes must be > 0, got \[3, 0"),
         ({"hidden_layer_sizes": -1}, "hidden_layer_sizes"),
-        ({"hidden_layer_sizes": (2.5,)}, r"hidden_layer_sizes must be > 0, got \[2.5"),
+        (
+            {"hidden_layer_sizes": (2.5,)},
+            r"hidden_layer_sizes must hold integers, got \[2.5",
+        ),
         ({"hidden_layer_sizes": [[2, 3]]}, "hidden_layer_sizes"),
         ({"activation": "sigmoid"}, "The 'activation' parameter of .* must be a str"),
         ({"solver": "newton"}, "The 'solver' parameter"),
@@ -763,10 +838,57 @@ def test_changed_weights_take_effect(change, make):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
+def test_weights_of_other_sizes_that_fit_each_other_make_another_network():
+    X, y = samples("multiclass")
+    theirs = neural_network.MLPClassifier((5,), max_iter=3, random_state=0).fit(X, y)
+    ours = MLPClassifier((5,), max_iter=3, random_state=0).fit(X, y)
+    for model in (theirs, ours):  # without two of the nodes
+        W1, W2 = model.coefs_
+        model.coefs_ = [W1[:, [0, 2, 4]], W2[[0, 2, 4]]]
+        model.intercepts_[0] = model.intercepts_[0][[0, 2, 4]]
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X))
+    assert ours.network_.layer_sizes == (3, 3, 3)
+    again = pickle.loads(pickle.dumps(ours))
+    np.testing.assert_array_equal(again.predict_proba(X), ours.predict_proba(X))
+
+
+def test_another_output_activation_counts_for_predictions():
+    X, y = samples("regression")
+    theirs = neural_network.MLPRegressor(**QUICK).fit(X, y)
+    ours = MLPRegressor(**QUICK).fit(X, y)
+    for model in (theirs, ours):
+        model.out_activation_ = "logistic"
+    assert ours.predict(X).min() > 0
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [tuple, lambda arrays: np.array(arrays, dtype=object)],
+    ids=["tuple", "array"],
+)
+def test_lists_of_weights_may_be_other_sequences(make):
+    X, y = samples("regression")
+    model = estimator("regression", hidden_layer_sizes=(4, 2)).fit(X, y)
+    before = model.predict(X)
+    model.coefs_ = make(model.coefs_)
+    np.testing.assert_array_equal(model.predict(X), before)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), before)
+
+
+def test_without_its_weights_an_estimator_is_not_fitted():
+    model, X = _fresh()
+    for name in [name for name in vars(model) if name.endswith("_")]:
+        delattr(model, name)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
 def test_weights_of_another_shape_are_refused():
     model, X = _fresh()
     model.coefs_[0] = np.zeros((3, 4))
-    with pytest.raises(ValueError, match=r"coefs_\[0\] has shape \(3, 4\).*\(3, 3\)"):
+    with pytest.raises(ValueError, match=r"coefs_\[1\] has shape \(3, 1\).*\(4, 1\)"):
         model.predict(X)
 
 
@@ -819,7 +941,7 @@ def test_pickle_holds_plain_values_the_weights_and_the_moments(task):
     X, y = samples(task)
     model = estimator(task, hidden_layer_sizes=(50, 60)).fit(X, y)
     plain = {int, float, bool, str, type(None), np.ndarray, LabelBinarizer}
-    plain |= {np.random.RandomState}
+    plain |= {np.float64, np.random.RandomState}
     assert {type(leaf) for leaf in _leaves(model.__getstate__())} <= plain
     held = 3 * model.network_.params_.nbytes  # m and v of Adam
     assert held < len(pickle.dumps(model)) < held + 8000

@@ -326,13 +326,25 @@ def test_partial_fit_takes_some_of_the_classes_but_no_other(warm_start):
 
 
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
-def test_labels_stay_of_one_kind_when_training_goes_on(call):
+def test_one_label_a_sample_does_not_become_several_when_training_goes_on(call):
     X = np.random.RandomState(0).normal(size=(50, 4))
     single, several = np.arange(50) % 3, (X[:, :3] > 0).astype(int)
-    for first, then in ((single, several), (several, single)):
-        model = MLPClassifier((3,), max_iter=2, warm_start=True).fit(X, first)
-        with pytest.raises(ValueError, match=r"start anew with fit|same classes as"):
-            getattr(model, call)(X, then)
+    model = MLPClassifier((3,), max_iter=2, warm_start=True).fit(X, single)
+    with pytest.raises(ValueError, match="not fitted with multilabel input"):
+        getattr(model, call)(X, several)
+    model = MLPClassifier((3,), max_iter=2, warm_start=True).fit(X, several)
+    getattr(model, call)(X, single)  # each sample has the one label of three
+
+
+def test_classes_of_multilabel_y_are_its_columns_or_more():
+    X = np.random.RandomState(0).normal(size=(50, 4))
+    y = (X[:, :3] > 0).astype(int)
+    for _ in range(2):
+        model = MLPClassifier((3,)).partial_fit(X, y, classes=[0, 1, 2, 3])
+        model.partial_fit(X, y, classes=[0, 1, 2, 3])
+        np.testing.assert_array_equal(model.classes_, [0, 1, 2, 3])
+    with pytest.raises(ValueError, match=r"classes not in `self\.classes_`"):
+        MLPClassifier().partial_fit(X, y, classes=[0, 1])
 
 
 def test_warm_start_wants_the_same_classes():
@@ -343,7 +355,13 @@ def test_warm_start_wants_the_same_classes():
             model.fit(X, other)
 
 
-def test_classes_are_refused_by_a_regressor():
+def test_classes_are_no_parameter_of_the_regressor():
+    X, y = np.eye(3), np.arange(3.0)
+    with pytest.raises(TypeError):
+        MLPRegressor().partial_fit(X, y, classes=[0, 1, 2])
+
+
+def test_classes_are_refused_by_an_estimator_that_is_a_regressor():
     model, X, y = problem("general")
     with pytest.raises(ValueError, match="is for classifiers"):
         model.partial_fit(X, y, classes=[0, 1])

@@ -17,6 +17,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.sparse import issparse
 from scipy.special import log_expit, log_softmax
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.metrics import accuracy_score, r2_score
@@ -32,7 +33,7 @@ from cbp.network import Network, check_sample_weight, count_params, sparse_rows
 from cbp.targets import (
     REGRESSION_OUTPUTS,
     check_classes,
-    check_same_labels,
+    check_same_classes,
     label_output,
     label_targets,
     labels,
@@ -56,7 +57,7 @@ def _predicts_classes(estimator):
     return True
 
 
-def _trains_by_epochs(estimator):
+def trains_by_epochs(estimator):
     if estimator.solver == "lbfgs":
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "
@@ -424,7 +425,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         task.end()
         return self
 
-    @available_if(_trains_by_epochs)
+    @available_if(trains_by_epochs)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train for one epoch, going on exactly where training stopped.
 
@@ -479,7 +480,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         self, X, y, sample_weight, goes_on, *, incremental=False, classes=None
     ):
         """Check and encode what the user gave; returns the `Fit`."""
-        self._validate_params()
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
         if self.n_jobs not in (None, 1):
             raise ValueError(
                 f"n_jobs={self.n_jobs} is not supported yet; use n_jobs=None, which is "
@@ -492,7 +494,9 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             sample_weight = check_sample_weight(sample_weight, X.shape[0], X.dtype)
         if self.loss == "log_loss":
             encoding = self._learn_labels(y, classes, goes_on, incremental)
-            targets = label_targets(encoding["_label_binarizer"], y, X.dtype)
+            targets = label_targets(
+                encoding["_label_binarizer"], encoding["classes_"], y, X.dtype
+            )
         else:
             if classes is not None:
                 raise ValueError(
@@ -536,16 +540,17 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _learn_labels(self, y, classes, goes_on, incremental):
         """Attributes that say which labels there are and what stands for them."""
-        binarizer = vars(self).get("_label_binarizer") if goes_on else None
+        before = vars(self) if goes_on else {}
+        known, binarizer = before.get("classes_"), before.get("_label_binarizer")
         if incremental:
-            classes = check_classes(classes, binarizer)
+            known = check_classes(classes, known)
         if binarizer is None:
-            binarizer = learn_labels(y, classes)
+            binarizer = learn_labels(y, known)
         elif not incremental:
-            check_same_labels(y, binarizer)
+            check_same_classes(y, known)
         return {
             "_label_binarizer": binarizer,
-            "classes_": binarizer.classes_,
+            "classes_": binarizer.classes_ if known is None else known,
             "out_activation_": label_output(binarizer),
         }
 
@@ -559,14 +564,26 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     def _current_network(self):
         """The network, which looks into the lists that the estimator has now."""
         network = vars(self).get("_network")
-        if network is None:
+        if network is None or "coefs_" not in vars(self):
             check_is_fitted(self, ("coefs_", "intercepts_"))
+        if network is None:
             network = self._network = self._network_of_attributes()
+        elif self._describes_another(network):
+            settings = {**network.settings, "output_activation": self.out_activation_}
+            network = self._network = self._network_of_attributes(settings)
         if network.coefs_ is not self.coefs_:
             network.coefs_ = self.coefs_
         if network.intercepts_ is not self.intercepts_:
             network.intercepts_ = self.intercepts_
         return network
+
+    def _describes_another(self, network):
+        """Whether the user has given the attributes other sizes, or another output."""
+        if self.out_activation_ != network.output_activation:
+            return True
+        if network.owns(self.coefs_, self.intercepts_):
+            return False
+        return _sizes(self.coefs_) != network.layer_sizes
 
     def _network_of_attributes(self, settings=None):
         """The network that `coefs_` and `intercepts_` describe, as after unpickling."""
@@ -660,7 +677,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
 
@@ -699,11 +716,9 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         return to_sklearn(self)
 
     def _validate_X(self, X, network):
-        # Whether X is finite is looked at once, by the network.
-        dtype = network.dtype
         if (
             type(X) is np.ndarray
-            and X.dtype == dtype
+            and X.dtype == network.dtype
             and X.ndim == 2
             and X.shape[0] > 0
             and X.shape[1] == vars(self).get("n_features_in_")
@@ -712,11 +727,11 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             # scikit-learn's check would find nothing in it, in several times the
             # time that a prediction takes.
             return X
+        # The network has it in its own dtype, and looks whether it is finite.
         return validate_data(
             self,
             X,
             accept_sparse=["csr", "csc"],
-            dtype=dtype,
             ensure_all_finite=False,
             reset=False,
         )
@@ -772,7 +787,7 @@ def _native(X):
 
 def _sizes(coefs):
     """The layer sizes that the shapes of `coefs` imply."""
-    if not coefs or any(np.ndim(w) != 2 for w in coefs):
+    if len(coefs) == 0 or any(np.ndim(w) != 2 for w in coefs):
         shapes = [np.shape(w) for w in coefs]
         raise ValueError(
             f"coefs_ has the shapes {shapes}; it must hold one matrix for each layer."

@@ -191,25 +191,26 @@ class Fit:
         n = self.targets.shape[0]
         early_stopping = self.estimator.early_stopping
         before = self.before.get("_rows")
-        n_aside = ceil(self.estimator.validation_fraction * n) if early_stopping else 0
+        fraction = float(self.estimator.validation_fraction)
+        n_aside = ceil(fraction * n) if early_stopping else 0
         if before is not None and (before.n, before.n_aside) == (n, n_aside):
             return before.copy()
         if not early_stopping:
             return Rows.all(n)
-        train, validation = self._split(n)
-        if len(validation) < 2:
+        rows = Rows(*self._split(n)) if n_aside else Rows.all(n)
+        if rows.n_aside < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
-                f"({self.estimator.validation_fraction}) or the size of your dataset."
+                f"({fraction}) or the size of your dataset."
             )
-        return Rows(train, validation)
+        return rows
 
     def _split(self, n):
         """Indices of the rows that train, and of those set aside."""
         split = partial(
             train_test_split,
             np.arange(n),
-            test_size=self.estimator.validation_fraction,
+            test_size=float(self.estimator.validation_fraction),
             random_state=self.rng,
         )
         binarizer = self.encoding.get("_label_binarizer")
@@ -334,7 +335,12 @@ class Fit:
 
 def _hidden_sizes(sizes):
     sizes = (sizes,) if isinstance(sizes, Integral) else tuple(sizes)
-    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+    if any(isinstance(size, bool) or not isinstance(size, Integral) for size in sizes):
+        raise ValueError(
+            f"hidden_layer_sizes must hold integers, got {list(sizes)}; give one "
+            "for each hidden layer, or () for none."
+        )
+    if any(size <= 0 for size in sizes):
         raise ValueError(
             f"hidden_layer_sizes must be > 0, got {list(sizes)}; give one integer "
             "for each hidden layer, or () for none."

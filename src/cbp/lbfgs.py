@@ -90,7 +90,7 @@ class LBFGS:
 
         def after_iteration(intermediate_result):
             params[:] = intermediate_result.x
-            history.add(float(intermediate_result.fun), 0)
+            history.add(intermediate_result.fun, 0)
             history.best_loss = min(history.best_loss, history.loss_curve[-1])
             if self.verbose:
                 print(
@@ -121,7 +121,7 @@ class LBFGS:
             raise ValueError(divergence_message(what, self.network, "raise alpha"))
         if not history.loss_curve:
             # The search began at a minimum.
-            history.loss_curve.append(float(result.fun))
+            history.loss_curve.append(np.float64(result.fun))
             history.best_loss = min(history.best_loss, history.loss_curve[-1])
         if not (result.success or result.status == STOPPED):
             warnings.warn(

@@ -260,6 +260,12 @@ class Network:
         self._read(coefs, intercepts)
         self._show_own_views()
 
+    def owns(self, coefs, intercepts):
+        """Whether these are the network's own views of `params_`, and no others."""
+        if len(coefs) + len(intercepts) != len(self._own_views):
+            return False
+        return all(map(is_, chain(coefs, intercepts), self._own_views))
+
     def _show_own_views(self):
         n_layers = len(self.layer_sizes) - 1
         if not (isinstance(self.coefs_, list) and isinstance(self.intercepts_, list)):
@@ -275,9 +281,7 @@ class Network:
         effect at the next use. Only a view of the vector itself cannot stay, since it
         would be copied again, changed, at each use.
         """
-        given = chain(self.coefs_, self.intercepts_)
-        n_given = len(self.coefs_) + len(self.intercepts_)
-        if n_given == len(self._own_views) and all(map(is_, given, self._own_views)):
+        if self.owns(self.coefs_, self.intercepts_):
             return
         foreign = self._read(self.coefs_, self.intercepts_)
         if any(np.may_share_memory(array, self._params) for array in foreign):

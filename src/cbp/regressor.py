@@ -2,8 +2,9 @@
 
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
 
-from cbp.estimator import MLPEstimator
+from cbp.estimator import MLPEstimator, trains_by_epochs
 from cbp.targets import REGRESSION_OUTPUTS
 
 
@@ -104,3 +105,23 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
         **MLPEstimator._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_OUTPUTS))],
     }
+
+    @available_if(trains_by_epochs)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch, going on exactly where training stopped.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), or number, default=None
+
+        Returns
+        -------
+        self : object
+
+        See Also
+        --------
+        MLPEstimator.partial_fit : The same, in full.
+        """
+        return super().partial_fit(X, y, sample_weight)

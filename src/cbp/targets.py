@@ -4,11 +4,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite
-from sklearn.utils.multiclass import (
-    check_classification_targets,
-    type_of_target,
-    unique_labels,
-)
+from sklearn.utils.multiclass import type_of_target, unique_labels
 
 #: Loss -> the output activation of a regressor; a classifier's depends on y.
 REGRESSION_OUTPUTS = {
@@ -23,44 +19,55 @@ def learn_labels(y, classes=None):
 
     It is scikit-learn's, as converters of fitted models to other formats read it.
     """
-    check_classification_targets(y)
-    is_multilabel = type_of_target(y, input_name="y").startswith("multilabel")
-    return LabelBinarizer().fit(y if classes is None or is_multilabel else classes)
+    _check_labels(y)
+    return LabelBinarizer().fit(y if classes is None or _has_columns(y) else classes)
 
 
-def check_classes(classes, binarizer):
-    """The classes of all calls of partial_fit; `binarizer` is that of the call before.
+def _check_labels(y):
+    """Refuse what cannot be labels, more clearly than the binarizer does."""
+    kind = type_of_target(y, input_name="y")
+    if kind.startswith("continuous"):
+        raise ValueError(
+            f"Unknown label type: {kind}. A classifier expects classes; for numbers "
+            "take MLPRegressor, or sort them into classes with numpy.digitize."
+        )
+
+
+def _has_columns(y):
+    """Whether y says of each label, instead of each sample, which."""
+    return issparse(y) or y.ndim == 2
+
+
+def check_classes(classes, known):
+    """The classes of all calls of partial_fit; `known` are those of the calls before.
 
     Raises
     ------
     ValueError
         Without classes in the first call, or with others than before.
     """
-    if binarizer is None:
+    if known is None:
         if classes is None:
             raise ValueError(
                 "classes must be passed on the first call to partial_fit: "
                 "classes=numpy.unique(all labels)."
             )
         return unique_labels(classes)
-    if classes is not None and not np.array_equal(
-        unique_labels(classes), binarizer.classes_
-    ):
+    if classes is not None and not np.array_equal(unique_labels(classes), known):
         raise ValueError(
             f"`classes={classes!r}` is not the same as on last call to partial_fit, "
-            f"was: {binarizer.classes_!r}"
+            f"was: {known!r}"
         )
-    return None
+    return known
 
 
-def check_same_labels(y, binarizer):
-    """Raise a ValueError unless y has each of the labels of the fit before."""
+def check_same_classes(y, classes):
+    """Raise a ValueError unless y has each of the classes of the fit before."""
     present = unique_labels(y)
-    if set(present) != set(binarizer.classes_):
+    if set(present) != set(classes):
         raise ValueError(
             "warm_start can only be used where `y` has the same classes as in the "
-            f"previous call to fit. Previously got {binarizer.classes_}, `y` has "
-            f"{present}"
+            f"previous call to fit. Previously got {classes}, `y` has {present}"
         )
 
 
@@ -69,30 +76,31 @@ def label_output(binarizer):
     return "softmax" if binarizer.y_type_ == "multiclass" else "logistic"
 
 
-def label_targets(binarizer, y, dtype):
+def label_targets(binarizer, classes, y, dtype):
     """(n, n_outputs): 1 for the class of a sample, or for each of its labels; else 0.
 
     Raises
     ------
     ValueError
-        If y has labels that the binarizer does not know.
+        If y has labels that are not among the classes, or is an indicator matrix
+        where there was none before.
     """
-    check_classification_targets(y)
-    is_multilabel = binarizer.y_type_.startswith("multilabel")
-    if type_of_target(y, input_name="y").startswith("multilabel") != is_multilabel:
+    if _has_columns(y) and not binarizer.y_type_.startswith("multilabel"):
         raise ValueError(
-            f"y is {type_of_target(y)}, but the labels so far were "
+            "The object was not fitted with multilabel input, but with y of the type "
             f"{binarizer.y_type_}; start anew with fit."
         )
-    unknown = np.setdiff1d(unique_labels(y), binarizer.classes_)
+    _check_labels(y)
+    unknown = np.setdiff1d(unique_labels(y), classes)
     if unknown.size:
         raise ValueError(
             f"`y` has classes not in `self.classes_`: {unknown}. `self.classes_` has "
-            f"{binarizer.classes_}; start anew with fit, or name every class in the "
-            "first call of partial_fit."
+            f"{classes}; start anew with fit, or name every class in the first call "
+            "of partial_fit."
         )
     if binarizer.y_type_ != "multiclass":
-        return np.ascontiguousarray(binarizer.transform(y), dtype=dtype)
+        # An indicator may be any number that is not 0.
+        return np.ascontiguousarray(binarizer.transform(y) != 0, dtype=dtype)
     # Without the integers, as large as these, that the binarizer makes first.
     indicators = np.zeros((len(y), len(binarizer.classes_)), dtype)
     indicators[np.arange(len(y)), np.searchsorted(binarizer.classes_, y)] = 1

@@ -242,7 +242,7 @@ class History:
 
     def add(self, loss, n_samples):
         """Record an epoch of `n_samples` samples."""
-        self.loss_curve.append(loss)
+        self.loss_curve.append(np.float64(loss))  # as scikit-learn's users expect
         self.n_iter += 1
         self.t += n_samples
 
