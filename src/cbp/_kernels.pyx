@@ -722,8 +722,9 @@ cdef class Propagator:
         """Point `samples` at the rows of X and keep it alive."""
         if self.in_epoch:
             raise ValueError("An epoch is under way; call end_epoch first.")
-        is_csr = issparse(X) and X.format == "csr"
-        if not (is_csr or isinstance(X, np.ndarray)) or X.dtype != self.dtype:
+        is_array = isinstance(X, np.ndarray)
+        is_csr = not is_array and issparse(X) and X.format == "csr"
+        if not (is_array or is_csr) or X.dtype != self.dtype:
             raise TypeError(
                 f"X must be a numpy array, or a CSR matrix, of dtype {self.dtype}."
             )

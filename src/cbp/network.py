@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import chain, pairwise
+from math import isfinite
 from numbers import Integral, Real
 from operator import is_
 
@@ -28,7 +29,7 @@ SETTINGS = ("layer_sizes", "activation", "output_activation", "loss", "alpha", "
 #: No network has more parameters: sizes of buffers, in bytes, cannot overflow.
 MOST_PARAMS = sys.maxsize >> 16
 
-#: So many numbers are looked at one by one to see whether they are finite.
+#: Up to so many numbers a quick look is taken whether they are finite.
 FEW_NUMBERS = 4096
 
 #: Workspaces kept for the next call, as many as threads often call at once.
@@ -356,8 +357,10 @@ class Network:
         """
         X = self._check_X(X, min_rows=0)
         a_out = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
-        with self.propagator() as propagator:
-            propagator.forward(self._params, X, a_out)
+        # Without `with`, which takes a tenth of the time that one row does.
+        propagator = self._take_propagator()
+        propagator.forward(self._params, X, a_out)
+        self._put_back(propagator)
         return a_out
 
     def backprop(self, X, y, sample_weight=None):
@@ -479,12 +482,18 @@ class Network:
 
         Calls at the same time, from several threads, get one each.
         """
+        propagator = self._take_propagator()
+        yield propagator
+        self._put_back(propagator)
+
+    def _take_propagator(self):
         self._adopt_replaced_entries()
         try:
-            propagator = self._idle_propagators.pop()
+            return self._idle_propagators.pop()
         except IndexError:
-            propagator = self._propagator_of(self.output_activation, self.loss)
-        yield propagator
+            return self._propagator_of(self.output_activation, self.loss)
+
+    def _put_back(self, propagator):
         if len(self._idle_propagators) < MOST_IDLE and not propagator.in_epoch:
             self._idle_propagators.append(propagator)
 
@@ -694,9 +703,9 @@ def _is_ready(values, dtype):
 
 
 def _check_finite(name, array):
-    # scikit-learn's own check has the better message, and for a few numbers takes
-    # longer than a prediction.
-    if array.size > FEW_NUMBERS or not np.isfinite(array).all():
+    # scikit-learn's own check has the better message, but for a few numbers takes
+    # longer than a prediction. Their sum of squares is finite only if they all are.
+    if array.size > FEW_NUMBERS or not isfinite(np.vdot(array, array)):
         assert_all_finite(array, input_name=name)
 
 
