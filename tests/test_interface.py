@@ -5,7 +5,9 @@ import inspect
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +80,15 @@ def test_the_package_offers_what_it_promises():
     promised |= {"from_sklearn"}
     assert set(cbp.__all__) == promised
     assert all(hasattr(cbp, name) for name in promised)
+
+
+def test_the_page_for_migrants_names_the_versions_that_are_supported():
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    page = " ".join((root / "docs" / "migrating.md").read_text("utf-8").split())
+    bounds = [f"Python{project['requires-python']}", *project["dependencies"]]
+    for name, oldest in (bound.split(">=") for bound in bounds):
+        assert f"{name} >= {oldest}".lower() in page.lower()
 
 
 def test_the_reference_can_stand_in_for_the_kernels():

@@ -191,13 +191,13 @@ class Fit:
         n = self.targets.shape[0]
         early_stopping = self.estimator.early_stopping
         before = self.before.get("_rows")
-        fraction = float(self.estimator.validation_fraction)
+        fraction = self.estimator.validation_fraction
         n_aside = ceil(fraction * n) if early_stopping else 0
         if before is not None and (before.n, before.n_aside) == (n, n_aside):
             return before.copy()
         if not early_stopping:
             return Rows.all(n)
-        rows = Rows(*self._split(n)) if n_aside else Rows.all(n)
+        rows = Rows(*self._split(n, n_aside)) if n_aside else Rows.all(n)
         if rows.n_aside < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
@@ -205,12 +205,12 @@ class Fit:
             )
         return rows
 
-    def _split(self, n):
+    def _split(self, n, n_aside):
         """Indices of the rows that train, and of those set aside."""
         split = partial(
             train_test_split,
             np.arange(n),
-            test_size=float(self.estimator.validation_fraction),
+            test_size=n_aside,
             random_state=self.rng,
         )
         binarizer = self.encoding.get("_label_binarizer")
