@@ -141,6 +141,23 @@ def test_an_estimator_that_lacks_a_later_parameter_is_taken():
     np.testing.assert_allclose(from_sklearn(theirs).predict(X), before, rtol=1e-12)
 
 
+def test_subclasses_are_converted_by_the_parameters_that_the_other_side_knows():
+    class Theirs(neural_network.MLPRegressor):
+        def __init__(self, extra, hidden_layer_sizes=(3,), max_iter=5):
+            super().__init__(hidden_layer_sizes=hidden_layer_sizes, max_iter=max_iter)
+            self.extra = extra
+
+    class Ours(MLPRegressor):
+        def __init__(self, extra, hidden_layer_sizes=(3,), max_iter=5):
+            super().__init__(hidden_layer_sizes=hidden_layer_sizes, max_iter=max_iter)
+            self.extra = extra
+
+    X = np.random.RandomState(0).normal(size=(20, 3))
+    theirs, ours = Theirs("x").fit(X, X[:, 0]), Ours("x").fit(X, X[:, 0])
+    assert_same_predictions(theirs, from_sklearn(theirs), X)
+    assert_same_predictions(ours, ours.to_sklearn(), X)
+
+
 def test_feature_names_go_along():
     X = pd.DataFrame(np.eye(4), columns=list("abcd"))
     theirs = neural_network.MLPRegressor(max_iter=2).fit(X, np.arange(4.0))

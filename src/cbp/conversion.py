@@ -5,6 +5,7 @@ private to one side, the state of its solver, stays behind: the first `partial_f
 warm-started `fit` after a conversion begins with new moments.
 """
 
+import inspect
 from copy import deepcopy
 
 import numpy as np
@@ -64,9 +65,7 @@ def from_sklearn(estimator):
     for theirs, ours in COUNTERPARTS.items():
         if isinstance(estimator, theirs):
             check_is_fitted(estimator, "coefs_")
-            # One that an older scikit-learn made may lack later parameters.
-            params = {**ours().get_params(), **_params(estimator)}
-            converted = ours(**params)
+            converted = ours(**_params(estimator, ours))
             _copy_fitted(estimator, converted)
             if converted.solver == "lbfgs":
                 # Of which scikit-learn records the last loss only.
@@ -86,20 +85,17 @@ def to_sklearn(estimator):
     """What `MLPEstimator.to_sklearn` promises, for any of our estimators."""
     check_is_fitted(estimator, "coefs_")
     network = estimator.network_
-    params, loss = _params(estimator), network.loss
-    # scikit-learn reads it when it predicts, ours did when it was trained.
-    params["activation"] = network.activation
-    params.pop("n_jobs")
-    params.pop("loss", None)
-    if loss == "sum_of_squares":
+    if network.loss == "sum_of_squares":
         raise ValueError(
             "scikit-learn has no loss='sum_of_squares'. Its 'squared_error' is half of "
             "it: train with that one to convert."
         )
-    if loss == "log_loss":
-        converted = neural_network.MLPClassifier(**params)
-    else:
-        converted = neural_network.MLPRegressor(loss, **params)
+    classifies = network.loss == "log_loss"
+    theirs = neural_network.MLPClassifier if classifies else neural_network.MLPRegressor
+    # scikit-learn reads these when it predicts, ours did when it was trained.
+    settled = {"activation": network.activation, "loss": network.loss}
+    params = _params(estimator, theirs)
+    converted = theirs(**{name: settled.get(name, params[name]) for name in params})
     _copy_fitted(estimator, converted)
     # What scikit-learn's own fit leaves for a further one.
     converted._no_improvement_count = 0
@@ -108,10 +104,16 @@ def to_sklearn(estimator):
     return converted
 
 
-def _params(estimator):
-    """The parameters of its own, generators copied: training draws from them."""
-    names = type(estimator)().get_params()
-    return {n: deepcopy(v) for n, v in vars(estimator).items() if n in names}
+def _params(source, target_class):
+    """The parameters of `source` that the other side knows.
+
+    One that an older scikit-learn made may lack some. Generators are copied, as
+    training draws from them.
+    """
+    names = inspect.signature(target_class).parameters
+    return {
+        name: deepcopy(vars(source)[name]) for name in names if name in vars(source)
+    }
 
 
 def _copy_fitted(source, target):
