@@ -3,9 +3,18 @@
 from functools import partial
 
 import numpy as np
+import pytest
 from sklearn import neural_network
 
 import cbp
+
+#: For the modules that import from here.
+MARKS = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # Names of columns get lost on the way only where a test expects it.
+    pytest.mark.filterwarnings("error:X .* feature names:UserWarning"),
+]
 
 #: Difference, relative or absolute, that rounding may make in float64.
 TOLERANCE = 1e-8

@@ -12,29 +12,15 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
-from drop_in import QUICK, assert_says_something, estimators, samples
+from drop_in import MARKS, QUICK, assert_says_something, estimators, samples
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import (
-    GridSearchCV,
-)
-from threadpoolctl import threadpool_limits
+from sklearn.model_selection import GridSearchCV
 
 import cbp
 from cbp import network
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    # Names of columns get lost on the way only where a test expects it.
-    pytest.mark.filterwarnings("error:X .* feature names:UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads make nothing of small products but spin for the cores of others."""
-    with threadpool_limits(1):
-        yield
+pytestmark = MARKS
 
 
 # -- copies, files, processes ----------------------------------------------------

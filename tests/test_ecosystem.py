@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from drop_in import (
     CLASSIFIERS,
+    MARKS,
     REGRESSORS,
     assert_same,
     assert_same_responses,
@@ -71,22 +72,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from threadpoolctl import threadpool_limits
 
 import cbp
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    # Names of columns get lost on the way only where a test expects it.
-    pytest.mark.filterwarnings("error:X .* feature names:UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads make nothing of small products but spin for the cores of others."""
-    with threadpool_limits(1):
-        yield
+pytestmark = MARKS
 
 
 # -- meta-estimators -------------------------------------------------------------

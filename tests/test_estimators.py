@@ -242,7 +242,7 @@ def test_special_cases_are_the_general_estimator(task, special, loss):
 def test_sizes_that_are_no_integers_are_named_as_the_user_knows_them():
     for sizes in (True, [True], (5.0,)):
         with pytest.raises(ValueError, match="hidden_layer_sizes must hold integers"):
-            MLPRegressor(sizes and "squared_error", sizes).fit(GOOD_X, GOOD_Y)
+            MLPRegressor(hidden_layer_sizes=sizes).fit(GOOD_X, GOOD_Y)
 
 
 def test_validation_of_parameters_can_be_left_out():

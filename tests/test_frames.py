@@ -7,6 +7,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from drop_in import (
+    MARKS,
     assert_same,
     assert_same_responses,
     classifiers,
@@ -21,20 +22,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
-from threadpoolctl import threadpool_limits
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    # Names of columns get lost on the way only where a test expects it.
-    pytest.mark.filterwarnings("error:X .* feature names:UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads make nothing of small products but spin for the cores of others."""
-    with threadpool_limits(1):
-        yield
+pytestmark = MARKS
 
 
 # -- frames and sparse matrices --------------------------------------------------

@@ -25,9 +25,10 @@ from sklearn import datasets, neural_network
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import _base, _multilayer_perceptron
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 import cbp
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SINGLE_LABEL = ("binary", "multiclass")
 CLASSIFICATION = (*SINGLE_LABEL, "multilabel")
@@ -413,13 +414,6 @@ def assert_same_predictions(ours, theirs, X, tolerance):
     assert_close(p, expected, tolerance, "predict_log_proba")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads make nothing of small products but spin for the cores of others."""
-    with threadpool_limits(1):
-        yield
-
-
 # -- short fits, number by number ------------------------------------------------
 
 
@@ -564,27 +558,26 @@ DATA = {
 }
 
 
-def scaled_split(load, seed):
+def scaled_split(load):
     """X_train, X_test, y_train, y_test with columns of mean 0 and variance 1."""
     X, y = load(return_X_y=True)
     if load is datasets.load_diabetes:
         y = (y - y.mean()) / y.std()
-    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=seed)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     scaler = StandardScaler().fit(X_train)
     return scaler.transform(X_train), scaler.transform(X_test), y_train, y_test
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize("seed", [0])
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("name", DATA)
-def test_default_parameters_score_what_scikit_learn_scores(name, solver, seed):
+def test_default_parameters_score_what_scikit_learn_scores(name, solver):
     load, estimator = DATA[name]
-    params = {"solver": solver, "random_state": seed}
+    params = {"solver": solver, "random_state": 0}
     if name == "diabetes" and solver == "lbfgs":
         # By default lbfgs comes to fit the noise, and rounding decides how.
         params["alpha"] = 10.0
-    X_train, X_test, y_train, y_test = scaled_split(load, seed)
+    X_train, X_test, y_train, y_test = scaled_split(load)
     scores = [
         getattr(module, estimator)(**params).fit(X_train, y_train).score(X_test, y_test)
         for module in (cbp, neural_network)

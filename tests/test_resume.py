@@ -339,8 +339,8 @@ def test_one_label_a_sample_does_not_become_several_when_training_goes_on(call):
 def test_classes_of_multilabel_y_are_its_columns_or_more():
     X = np.random.RandomState(0).normal(size=(50, 4))
     y = (X[:, :3] > 0).astype(int)
+    model = MLPClassifier((3,))
     for _ in range(2):
-        model = MLPClassifier((3,)).partial_fit(X, y, classes=[0, 1, 2, 3])
         model.partial_fit(X, y, classes=[0, 1, 2, 3])
         np.testing.assert_array_equal(model.classes_, [0, 1, 2, 3])
     with pytest.raises(ValueError, match=r"classes not in `self\.classes_`"):

@@ -17,9 +17,10 @@ from problems import central_difference
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import LabelBinarizer
-from threadpoolctl import threadpool_limits
 
 from cbp import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SUITE = "sklearn.neural_network.tests.test_mlp"
 
@@ -60,13 +61,6 @@ globals().update(
 def global_random_seed(request):
     """What scikit-learn's conftest provides; there it is 42 unless asked for more."""
     return request.param
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads make nothing of small products but spin for the cores of others."""
-    with threadpool_limits(1):
-        yield
 
 
 # -- nothing is left out ---------------------------------------------------------
