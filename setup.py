@@ -32,6 +32,7 @@ INSTRUCTION_SETS = {
 }
 MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
 SIMD = "src/cbp/simd"
+TEAM = "src/cbp/team"
 
 
 class BuildExt(build_ext):
@@ -80,6 +81,7 @@ class BuildExt(build_ext):
         if not has_vectors:
             return ["/std:c11", "/O2"]
         flags = ["-std=c11", "-fno-math-errno", "-ffp-contract=fast", "-fwrapv"]
+        flags += ["-pthread"]
         if SANITIZE:
             flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
         return flags + (
@@ -104,10 +106,10 @@ class BuildExt(build_ext):
 
 kernels = Extension(
     "cbp._kernels",
-    ["src/cbp/_kernels.pyx", f"{SIMD}/select.c"],
-    include_dirs=[SIMD, numpy.get_include()],
+    ["src/cbp/_kernels.pyx", f"{SIMD}/select.c", f"{TEAM}/team.c"],
+    include_dirs=[SIMD, TEAM, numpy.get_include()],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-    depends=[f"{SIMD}/simd.h"],
+    depends=[f"{SIMD}/simd.h", f"{TEAM}/team.h"],
 )
 
 setup(

@@ -1,9 +1,12 @@
-"""The equations of the forward and the backward pass, over one block of rows.
+"""The equations of the forward and the backward pass, over some rows of a block.
 
 Each function is a loop over the layers around one C kernel (simd/simd.h says what each
-does and in which layout). They are called by `_kernels.pyx` only, own nothing, allocate
-nothing, know nothing of Python, and cannot fail. Sums over the samples of a batch are
-made by calling `gradients` for one block after the other.
+does and in which layout). They are called by `_steps.pxd` and `_kernels.pyx`, own
+nothing, allocate nothing, know nothing of Python, and cannot fail.
+
+The forward pass, BP1 and BP2 treat each row by itself: threads may share the rows of a
+block. BP3 and BP4 are sums over all rows of the block, for each weight by itself: threads
+may share the weights, in slabs.
 """
 
 from cbp._simd cimport CBP_IDENTITY, cbp_kernels, cbp_sparse_row
@@ -11,59 +14,73 @@ from cbp._simd cimport CBP_IDENTITY, cbp_kernels, cbp_sparse_row
 
 ctypedef struct Layer:
     Py_ssize_t n                # nodes
-    Py_ssize_t stride           # reals from one row of z, a, delta to the next
     void *W                     # packed (n_{l-1}, n_l)
     void *WT                    # packed (n_l, n_{l-1}): the transposed copy for BP2
     void *b                     # (padded n_l,)
     void *grad_W                # as W
     void *grad_b                # as b
-    void *z                     # (block, stride); none for l = 0
-    void *a                     # (block, stride); none for l = 0
-    void *delta                 # (block, stride)
-    const void **a_rows         # (block,) pointers to the rows of a; of X for l = 0
-    const void **delta_rows     # (block,) pointers to the rows of delta
+    void *z                     # (block, n_l) in panels; none for l = 0
+    void *a                     # the same; the rows of a dense X for l = 0
+    void *delta                 # the same
 
 
 ctypedef struct Net:
     const cbp_kernels *k
+    Py_ssize_t itemsize
     Py_ssize_t L                # the output layer
     Layer *layer                # layer[l] for l = 0..L; layer[0] is the input
-    cbp_sparse_row *x           # (block,) rows of a sparse X, in place of a_rows
+    Py_ssize_t step             # reals from one panel of a block to the next
+    cbp_sparse_row *x           # (block,) rows of a sparse X, in place of a^0
     int index_bytes             # of a column in x; 0: X is dense
     int activation
     int output_activation
     int loss
-    double alpha
-    Py_ssize_t n_coefs          # packed, all layers; the intercepts follow
-    Py_ssize_t n_intercepts
-    void *params                # (n_coefs + n_intercepts,) where W and b point into
-    void *grad                  # the same for grad_W and grad_b
+    void *targets               # (block, n_L) in panels
+    void *weights               # (block,); NULL: all 1
+    void *losses                # (block,) C_0
 
 
-ctypedef struct Block:
-    Py_ssize_t rows             # at most
-    void *targets               # (rows, stride of layer L)
-    void *weights               # (rows,)
-    void *losses                # (rows,)
+ctypedef struct Rows:
+    Py_ssize_t first            # of the block
+    Py_ssize_t n
+
+
+ctypedef struct Slab:
+    Py_ssize_t l                # weights into this layer,
+    Py_ssize_t node             # from these nodes of the layer below,
+    Py_ssize_t nodes
+    Py_ssize_t column           # to the nodes of one panel
+    Py_ssize_t width            # of that panel
+
+
+cdef inline void *row_of(const Net *net, void *matrix, Py_ssize_t row) noexcept nogil:
+    """Where a row of a block's matrix begins."""
+    return <char *>matrix + row * net.k.panel * net.itemsize
+
+
+cdef inline void *panel_of(const Net *net, void *matrix, Py_ssize_t j) noexcept nogil:
+    """Where the panel that begins with column j of a block's matrix begins."""
+    return <char *>matrix + j // net.k.panel * net.step * net.itemsize
 
 
 cdef inline void weighted_input(
-    const Net *net, Py_ssize_t rows, Py_ssize_t l, int activation, void *z, void *a
+    const Net *net, Rows rows, Py_ssize_t l, int activation, void *z, void *a
 ) noexcept nogil:
     """z = a^{l-1} W^l + b^l and a = g(z), over the nonzeros of a sparse a^0."""
     cdef Layer *below = &net.layer[l - 1]
     cdef Layer *layer = &net.layer[l]
+    if z != NULL:
+        z = row_of(net, z, rows.first)
+    a = row_of(net, a, rows.first)
     if l == 1 and net.index_bytes:
-        net.k.forward_sparse(rows, below.n, layer.n, activation, net.index_bytes, net.x,
-                             layer.W, layer.b, layer.stride, z, a)
+        net.k.forward_sparse(rows.n, below.n, layer.n, activation, net.index_bytes,
+                             net.step, net.x + rows.first, layer.W, layer.b, z, a)
     else:
-        net.k.forward(rows, below.n, layer.n, activation, below.a_rows, layer.W,
-                      layer.b, layer.stride, z, a)
+        net.k.forward(rows.n, below.n, layer.n, activation, net.step,
+                      row_of(net, below.a, rows.first), layer.W, layer.b, z, a)
 
 
-cdef inline void forward_pass(
-    const Net *net, Py_ssize_t rows, bint keep_z
-) noexcept nogil:
+cdef inline void forward_pass(const Net *net, Rows rows, bint keep_z) noexcept nogil:
     """z^l = a^{l-1} W^l + b^l and a^l = g(z^l), up to z^L."""
     cdef Py_ssize_t l
     cdef Layer *layer
@@ -74,62 +91,94 @@ cdef inline void forward_pass(
     weighted_input(net, rows, net.L, CBP_IDENTITY, NULL, net.layer[net.L].z)
 
 
-cdef inline void output_error(
-    const Net *net, Py_ssize_t rows, const Block *block
-) noexcept nogil:
-    """BP1: delta^L = dC_0/da^L * g'(z^L), with a^L and C_0 on the way."""
+cdef inline void output(const Net *net, Rows rows) noexcept nogil:
+    """a^L = g(z^L)."""
     cdef Layer *layer = &net.layer[net.L]
-    net.k.error_signal(rows, layer.n, net.output_activation, net.loss, layer.stride,
-                       layer.z, block.targets, layer.a, layer.delta, block.losses)
+    net.k.output(rows.n, layer.n, net.output_activation, net.step,
+                 row_of(net, layer.z, rows.first), row_of(net, layer.a, rows.first))
 
 
-cdef inline void backward_pass(const Net *net, Py_ssize_t rows) noexcept nogil:
+cdef inline void output_error(const Net *net, Rows rows) noexcept nogil:
+    """BP1: delta^L = dC_0/da^L * g'(z^L), with a^L and C_0 on the way.
+
+    delta^l is linear in delta^L: to weigh this one by the sample's weight weighs all.
+    """
+    cdef Layer *layer = &net.layer[net.L]
+    cdef Py_ssize_t skip = rows.first * net.itemsize
+    cdef void *delta = row_of(net, layer.delta, rows.first)
+    net.k.error_signal(rows.n, layer.n, net.output_activation, net.loss, net.step,
+                       row_of(net, layer.z, rows.first),
+                       row_of(net, net.targets, rows.first),
+                       row_of(net, layer.a, rows.first), delta,
+                       <char *>net.losses + skip)
+    if net.weights != NULL:
+        net.k.weigh(rows.n, layer.n, net.step, <char *>net.weights + skip, delta)
+
+
+cdef inline void backward_pass(const Net *net, Rows rows) noexcept nogil:
     """BP2: delta^l = (W^{l+1} delta^{l+1}) * g'(z^l), from delta^L down to delta^1."""
     cdef Py_ssize_t l
     cdef Layer *layer
     cdef Layer *above
     for l in range(net.L - 1, 0, -1):
         layer, above = &net.layer[l], &net.layer[l + 1]
-        net.k.backward(rows, above.n, layer.n, net.activation, above.delta_rows,
-                       above.WT, layer.stride, layer.a, layer.delta)
+        net.k.backward(rows.n, above.n, layer.n, net.activation, net.step,
+                       row_of(net, above.delta, rows.first), above.WT,
+                       row_of(net, layer.a, rows.first),
+                       row_of(net, layer.delta, rows.first))
 
 
-cdef inline void layer_gradient(
-    const Net *net, Py_ssize_t rows, Py_ssize_t l, bint accumulate
-) noexcept nogil:
-    """BP3: dC_0/db^l = delta^l; BP4: dC_0/dW^l = a^{l-1} delta^l; summed over rows."""
-    cdef Layer *below = &net.layer[l - 1]
-    cdef Layer *layer = &net.layer[l]
-    if l == 1 and net.index_bytes:
-        net.k.gradient_sparse(rows, below.n, layer.n, net.index_bytes, net.x,
-                              layer.stride, layer.delta, accumulate, layer.grad_W,
-                              layer.grad_b)
-    else:
-        net.k.gradient(rows, below.n, layer.n, below.a_rows, layer.stride, layer.delta,
-                       accumulate, layer.grad_W, layer.grad_b)
-
-
-cdef inline void gradients(
-    const Net *net, Py_ssize_t rows, bint accumulate
-) noexcept nogil:
-    """BP3 and BP4 of every layer."""
-    cdef Py_ssize_t l
-    for l in range(1, net.L + 1):
-        layer_gradient(net, rows, l, accumulate)
-
-
-cdef inline void input_gradient(const Net *net, Py_ssize_t rows) noexcept nogil:
+cdef inline void input_gradient(const Net *net, Rows rows) noexcept nogil:
     """dC_0/dx_k = sum_j w^1_jk delta^1_j, into the delta of layer 0."""
     cdef Layer *layer = &net.layer[0]
     cdef Layer *above = &net.layer[1]
-    # g' of the identity reads no a, of which layer 0 has no copy.
-    net.k.backward(rows, above.n, layer.n, CBP_IDENTITY, above.delta_rows, above.WT,
-                   layer.stride, layer.delta, layer.delta)
+    net.k.backward(rows.n, above.n, layer.n, CBP_IDENTITY, net.step,
+                   row_of(net, above.delta, rows.first), above.WT,
+                   row_of(net, layer.a, rows.first),
+                   row_of(net, layer.delta, rows.first))
 
 
-cdef inline void transposed_copies(const Net *net, Py_ssize_t lowest) noexcept nogil:
-    """Refresh W^T of the layers from `lowest` up, which BP2 reads."""
-    cdef Py_ssize_t l
-    for l in range(lowest, net.L + 1):
-        net.k.transpose(net.layer[l - 1].n, net.layer[l].n, net.layer[l].W,
-                        net.layer[l].WT)
+cdef inline bint is_sparse(const Net *net, const Slab *slab) noexcept nogil:
+    return slab.l == 1 and net.index_bytes != 0
+
+
+cdef inline void gradient(
+    const Net *net, Py_ssize_t rows, const Slab *slab, bint accumulate
+) noexcept nogil:
+    """BP3: dC_0/db^l = delta^l; BP4: dC_0/dW^l = a^{l-1} delta^l; summed over rows.
+
+    The nonzeros of a sparse a^0 are not sorted into slabs: the first slab of a panel
+    brings the gradients of all.
+    """
+    cdef Layer *below = &net.layer[slab.l - 1]
+    cdef Layer *layer = &net.layer[slab.l]
+    cdef void *delta = panel_of(net, layer.delta, slab.column)
+    cdef void *grad_W = slab_of(net, slab, layer.grad_W)
+    if is_sparse(net, slab):
+        if slab.node == 0:
+            net.k.gradient_sparse(rows, below.n, slab.width, net.index_bytes, net.x,
+                                  delta, accumulate, grad_W)
+    else:
+        net.k.gradient(rows, slab.nodes, slab.width, net.step,
+                       panel_of(net, below.a, slab.node), delta, accumulate, grad_W)
+    if slab.node == 0:
+        net.k.column_sums(rows, slab.width, delta, accumulate,
+                          <char *>layer.grad_b + slab.column * net.itemsize)
+
+
+cdef inline void *slab_of(
+    const Net *net, const Slab *slab, void *weights
+) noexcept nogil:
+    """Where a slab begins in a matrix that is packed like W."""
+    cdef Py_ssize_t n_in = net.layer[slab.l - 1].n
+    return <char *>weights + net.itemsize * (
+        n_in * slab.column + slab.node * slab.width
+    )
+
+
+cdef inline void transposed_copy(const Net *net, const Slab *slab) noexcept nogil:
+    """Refresh the part of W^T that a slab of W is, which BP2 reads."""
+    cdef Layer *layer = &net.layer[slab.l]
+    if layer.WT != NULL:
+        net.k.transpose(net.layer[slab.l - 1].n, layer.n, slab.node, slab.nodes,
+                        slab.column, layer.W, layer.WT)

@@ -3,23 +3,19 @@
 Design
 ------
 a) `simd/` (C) has the products, activations, losses and updates of one block of rows,
-   per instruction set and dtype, behind one table of functions.
+   per instruction set and dtype, behind one table of functions; `team/` (C) a few
+   threads that work in step.
 b) `_equations.pxd` is the forward pass and BP1 to BP4 over those.
-c) The functions below feed them: which rows make a block, which solver a step.
-d) `Propagator` is the door: it owns the workspace, checks every array that comes in,
-   and keeps the place in an epoch between two calls.
+c) `_steps.pxd` feeds them: which rows make a block, which thread does what of a step.
+d) `Propagator`, here, is the door: it owns the workspace and the team, checks every
+   array that comes in, and keeps the place in an epoch between two calls.
 
 Everything from c) down is `noexcept nogil`, owns nothing and allocates nothing.
 
-A batch is worked off in blocks of rows small enough for a block's activations to stay
-in the cache, whatever the size of the batch: forward, backward, its part of the
-gradient, then the next block. The workspace is therefore bounded by the widths of the
-layers alone.
-
-Two layouts. Outside: one plain vector (all coefs, then all intercepts). Inside: packed
-panels (see simd.h), filled by `_load` when a call starts and written back by `_store`
-when it ends. Rows of X are read in place, through a pointer per row; those of a sparse
-X (CSR) through pointers to their values and columns.
+Two layouts. Outside: one plain vector (all coefs, then all intercepts) and rows of
+numbers. Inside: panels (see simd.h). Parameters are packed by `_load` when a call starts
+and written back by `_store` when it ends; rows of X are copied block by block, those of a
+sparse X (CSR) pointed at.
 
 Dtypes: buffers are `void *`; the table knows whether they hold floats or doubles.
 """
@@ -33,26 +29,22 @@ from scipy.sparse import issparse
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
-from libc.math cimport pow, sqrt
+from libc.math cimport pow
 from libc.stddef cimport ptrdiff_t
-from libc.stdint cimport int32_t, int64_t
 
 from cbp._equations cimport (
-    Block, Layer, Net, backward_pass, forward_pass, gradients, input_gradient,
-    output_error, transposed_copies,
+    Layer, Net, Rows, Slab, backward_pass, forward_pass, input_gradient, output_error,
+    transposed_copy,
 )
 from cbp._simd cimport (
     CBP_EXP, CBP_IDENTITY, CBP_LOG_LOSS, CBP_LOGISTIC, CBP_POISSON, CBP_RELU,
     CBP_SOFTMAX, CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_TANH,
-    cbp_available, cbp_clock, cbp_flush_subnormals, cbp_kernels,
-    cbp_restore_subnormals, cbp_select, cbp_sparse_row,
+    cbp_available, cbp_clock, cbp_kernels, cbp_select, cbp_sparse_row,
 )
+from cbp._steps cimport Place, Run, feed_targets, feed_X, mean_loss, predict, train
+from cbp._team cimport cbp_team_run, cbp_team_start, cbp_team_stop
 
 cnp.import_array()
-
-
-cdef extern from "assert.h" nogil:
-    void c_assert "assert"(bint)  # nothing unless CBP_DEBUG=1
 
 
 cdef dict ACTIVATION_CODES = {
@@ -65,11 +57,19 @@ cdef dict LOSS_CODES = {
 }
 
 cdef enum:
-    # A block's activations and error signals fill about half of a second-level cache.
-    BLOCK_BYTES = 256 * 1024
+    # A block's activations and error signals fill a good part of a second-level cache.
+    BLOCK_BYTES = 512 * 1024
     MOST_BLOCK_ROWS = 256
     FEWEST_BLOCK_ROWS = 32
+    # Rows by which panels are longer than the block: panels a power of two apart would
+    # crowd into a few sets of the cache.
+    SKEW_ROWS = 8
+    # Nodes of the layer below whose weights make a slab; fewer where layers are small,
+    # so that threads find enough slabs to share.
+    SLAB_PANELS = 4
     CACHE_LINE = 64
+    # So few rows are predicted faster by the weights as they stand than packed.
+    FEW_ROWS = 4
 
 # So that no size of a buffer, in bytes, overflows.
 cdef Py_ssize_t MOST_PARAMS = sys.maxsize >> 16
@@ -77,132 +77,10 @@ cdef Py_ssize_t MOST_PARAMS = sys.maxsize >> 16
 # Seconds between two looks for Ctrl-C.
 cdef double PATIENCE = 0.05
 
-
-# ---- samples -----------------------------------------------------------------------
-
-
-ctypedef struct Samples:
-    Py_ssize_t n                # rows of this epoch or call
-    Py_ssize_t X_rows
-    const char *X               # a sparse X: its values
-    Py_ssize_t X_row_bytes      # of a dense X
-    const char *columns         # of a sparse X: the column of each value,
-    const char *row_starts      # and where each row begins among them
-    const char *y
-    const char *weight          # NULL: all 1
-    const ptrdiff_t *order      # NULL: as they stand
-
-
-cdef Py_ssize_t row_of(const Samples *samples, Py_ssize_t i) noexcept nogil:
-    cdef Py_ssize_t row = samples.order[i] if samples.order != NULL else i
-    c_assert(0 <= i < samples.n and 0 <= row < samples.X_rows)
-    return row
-
-
-cdef void point_at_rows(
-    const Net *net, const Samples *samples, Py_ssize_t start, Py_ssize_t rows,
-    Py_ssize_t itemsize,
-) noexcept nogil:
-    """a^0 = x: rows of X are not copied, only pointed at."""
-    cdef Py_ssize_t i
-    if net.index_bytes:
-        point_at_sparse_rows(net, samples, start, rows, itemsize)
-        return
-    for i in range(rows):
-        net.layer[0].a_rows[i] = (
-            samples.X + row_of(samples, start + i) * samples.X_row_bytes
-        )
-
-
-cdef Py_ssize_t row_start(
-    const Samples *samples, int index_bytes, Py_ssize_t row
-) noexcept nogil:
-    """Where the values of a row of a sparse X begin."""
-    if index_bytes == 4:
-        return (<const int32_t *>samples.row_starts)[row]
-    return (<const int64_t *>samples.row_starts)[row]
-
-
-cdef void point_at_sparse_rows(
-    const Net *net, const Samples *samples, Py_ssize_t start, Py_ssize_t rows,
-    Py_ssize_t itemsize,
-) noexcept nogil:
-    """a^0 = x: the nonzeros of the rows of X, where they lie."""
-    cdef Py_ssize_t i, row, begin, end
-    for i in range(rows):
-        row = row_of(samples, start + i)
-        begin = row_start(samples, net.index_bytes, row)
-        end = row_start(samples, net.index_bytes, row + 1)
-        c_assert(0 <= begin <= end)
-        net.x[i].values = samples.X + begin * itemsize
-        net.x[i].columns = samples.columns + begin * net.index_bytes
-        net.x[i].count = end - begin
-
-
-cdef void gather_targets(
-    const Net *net, const Samples *samples, Py_ssize_t start, Py_ssize_t rows,
-    Py_ssize_t itemsize, const Block *block,
-) noexcept nogil:
-    """The targets, and the weights if there are any, of the rows of a block."""
-    cdef Layer *layer = &net.layer[net.L]
-    cdef const ptrdiff_t *order = NULL
-    cdef Py_ssize_t skip = start * itemsize
-    if samples.order != NULL:
-        order, skip = samples.order + start, 0
-    net.k.gather(rows, layer.n, order, samples.y + skip * layer.n, layer.n,
-                 layer.stride, block.targets)
-    if samples.weight != NULL:
-        net.k.gather(rows, 1, order, samples.weight + skip, 1, 1, block.weights)
-
-
-# ---- solvers -----------------------------------------------------------------------
-
-
-ctypedef struct Solver:
-    bint is_adam
-    void *m                     # packed like the parameters; velocity for sgd
-    void *v
-    Py_ssize_t steps            # so far
-    double learning_rate
-    double beta_1               # momentum for sgd
-    double beta_2
-    double epsilon
-    bint nesterov
-
-
-cdef double update_part(
-    const Net *net, const Solver *solver, Py_ssize_t start, Py_ssize_t n,
-    Py_ssize_t itemsize, double alpha, double S, double rate,
-) noexcept nogil:
-    """The n packed parameters from `start` on; returns their old sum of squares."""
-    cdef Py_ssize_t skip = start * itemsize
-    cdef void *params = <char *>net.params + skip
-    cdef void *grad = <char *>net.grad + skip
-    cdef void *m = <char *>solver.m + skip
-    cdef void *v = <char *>solver.v + skip
-    if solver.is_adam:
-        return net.k.adam(n, grad, alpha, S, rate, solver.beta_1, solver.beta_2,
-                          solver.epsilon, m, v, params)
-    return net.k.sgd(n, grad, alpha, S, rate, solver.beta_1, solver.nesterov, m, params)
-
-
-cdef double update(
-    const Net *net, Solver *solver, Py_ssize_t itemsize, double S
-) noexcept nogil:
-    """One step with the gradient summed over a batch of weight S.
-
-    Returns ||W||^2 as it was when the batch was propagated. Only coefs are penalised.
-    """
-    cdef double rate = solver.learning_rate
-    cdef double squares
-    solver.steps += 1
-    if solver.is_adam:
-        rate *= (sqrt(1 - pow(solver.beta_2, <double>solver.steps))
-                 / (1 - pow(solver.beta_1, <double>solver.steps)))
-    squares = update_part(net, solver, 0, net.n_coefs, itemsize, net.alpha, S, rate)
-    update_part(net, solver, net.n_coefs, net.n_intercepts, itemsize, 0.0, S, rate)
-    transposed_copies(net, 2)
-    return squares
+# Multiply-adds of a step (of a call to predict) that are worth a thread: to meet costs
+# about a microsecond, to start a thread some twenty.
+cdef double WORK_PER_THREAD = 600_000
+cdef double PREDICTION_PER_THREAD = 20_000_000
 
 
 # ---- memory ------------------------------------------------------------------------
@@ -252,29 +130,22 @@ cdef class Propagator:
     only what keeps memory safe: type, shape, layout.
     """
 
-    cdef Net net
-    cdef Solver solver
-    cdef Samples samples
-    cdef Block block
+    cdef Run run
     cdef readonly tuple layer_sizes
     cdef readonly object dtype
-    cdef Py_ssize_t itemsize
-    cdef object workspace       # everything in net points into it
+    cdef object workspace       # everything in run points into it
     cdef object input_workspace  # or into this one, once `inspect` was called
-    cdef object held            # arrays that samples points into
+    cdef void *weights          # (block_rows,)
+    cdef object held            # arrays that run.samples points into
     cdef dict lent              # name -> plain vector that end_epoch writes to
     cdef readonly bint in_epoch
-    # The place in an epoch:
-    cdef Py_ssize_t batch_size
-    cdef Py_ssize_t batch_start
-    cdef Py_ssize_t row         # of the batch, the first not yet propagated
-    cdef double batch_weight
-    cdef double batch_loss
-    cdef double epoch_loss
-    cdef Py_ssize_t counted_rows  # of the batches with any weight
+    cdef readonly int n_threads
+    cdef double work_per_thread
+    cdef int team_members
 
     def __cinit__(self, layer_sizes, activation, output_activation, loss, alpha, dtype):
-        cdef char *start
+        cdef Net *net = &self.run.net
+        cdef Py_ssize_t l
         self.layer_sizes = tuple(layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
             raise ValueError(
@@ -283,156 +154,232 @@ cdef class Propagator:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype={self.dtype} must be float32 or float64.")
-        self.itemsize = self.dtype.itemsize
-        self.net.k = chosen_kernels(self.itemsize)
+        net.itemsize = self.dtype.itemsize
+        net.k = chosen_kernels(net.itemsize)
         if self.n_params > MOST_PARAMS:
             raise MemoryError(
                 f"layer_sizes={self.layer_sizes} means {self.n_params} parameters, "
                 "more than this machine can address."
             )
-        self.net.L = len(self.layer_sizes) - 1
-        self.net.activation = ACTIVATION_CODES[activation]
-        self.net.output_activation = ACTIVATION_CODES[output_activation]
-        self.net.loss = LOSS_CODES[loss]
-        self.net.alpha = alpha
-        self.block.rows = self._block_rows()
+        net.L = len(self.layer_sizes) - 1
+        net.activation = ACTIVATION_CODES[activation]
+        net.output_activation = ACTIVATION_CODES[output_activation]
+        net.loss = LOSS_CODES[loss]
+        self.run.alpha = alpha
+        self.run.block_rows = self._block_rows()
+        net.step = (self.run.block_rows + SKEW_ROWS) * net.k.panel
+        for l in range(1, net.L + 1):
+            # Forward, BP2 and BP4; nobody asks for the delta of layer 0.
+            self.run.work_per_row += (3.0 if l > 1 else 2.0) * (
+                <double>self.layer_sizes[l - 1] * self.layer_sizes[l]
+            )
         size = self._lay_out(NULL)
         memory = np.zeros(size + CACHE_LINE, np.uint8)
         self.workspace = memory
-        start = <char *>cnp.PyArray_DATA(memory)
-        self._lay_out(aligned(start))
+        self._lay_out(aligned(<char *>cnp.PyArray_DATA(memory)))
+        self.use_threads(1)
+
+    def __dealloc__(self):
+        cbp_team_stop(self.run.team)
 
     @property
     def isa(self):
-        return self.net.k.isa.decode()
+        return self.run.net.k.isa.decode()
+
+    def use_threads(self, int n_threads, double work_per_thread=WORK_PER_THREAD):
+        """Work with up to n_threads threads where a step has enough work for each.
+
+        The threads begin with the first call that needs them, sleep between two calls,
+        and end with this object or the next `use_threads`. The results are bitwise the
+        same for any number.
+        """
+        if n_threads < 1:
+            raise ValueError(f"n_threads={n_threads} must be at least 1.")
+        cbp_team_stop(self.run.team)
+        self.run.team = NULL
+        self.team_members = 1
+        self.n_threads = n_threads
+        self.work_per_thread = work_per_thread
+
+    cdef _gather_team(self, double work, double work_per_thread, Py_ssize_t rows):
+        """Have as many threads at hand as `work` on `rows` rows is worth."""
+        cdef Py_ssize_t tiles = rows // self.run.net.k.tile_rows
+        cdef int members = <int>max(1, min(self.n_threads, tiles))
+        if work < members * work_per_thread:
+            members = <int>max(1.0, work / work_per_thread)
+        if members != self.team_members:
+            cbp_team_stop(self.run.team)
+            self.run.team = cbp_team_start(members) if members > 1 else NULL
+            self.team_members = members
 
     cdef Py_ssize_t _block_rows(self):
-        width = 2 * sum(self.net.k.row_stride(n) for n in self.layer_sizes[1:])
-        rows = BLOCK_BYTES // (width * self.itemsize)
-        return max(FEWEST_BLOCK_ROWS, min(MOST_BLOCK_ROWS, rows))
+        cdef const cbp_kernels *k = self.run.net.k
+        # a of every layer, delta of every layer but the first.
+        width = sum(self.layer_sizes) + sum(self.layer_sizes[1:])
+        rows = BLOCK_BYTES // (width * self.run.net.itemsize)
+        rows = max(FEWEST_BLOCK_ROWS, min(MOST_BLOCK_ROWS, rows))
+        return rows // k.tile_rows * k.tile_rows
 
     cdef Py_ssize_t _lay_out(self, char *base) except -1:
         """Place every buffer from `base` on; returns the size of all. NULL measures."""
-        cdef Net *net = &self.net
+        cdef Net *net = &self.run.net
+        cdef Run *run = &self.run
         cdef Arena arena = Arena(base, 0)
         cdef Layer measured
-        cdef Py_ssize_t l, n_packed, rows = self.block.rows
-
-        sizes = self.layer_sizes
-        net.n_coefs = net.n_intercepts = 0
-        for l in range(1, net.L + 1):
-            net.n_coefs += net.k.packed_size(sizes[l - 1], sizes[l])
-            net.n_intercepts += net.k.padded_width(sizes[l])
-        n_packed = net.n_coefs + net.n_intercepts
+        cdef Py_ssize_t l, n_bytes, rows = run.block_rows
 
         net.layer = <Layer *>take(&arena, (net.L + 1) * sizeof(Layer))
-        net.params = take(&arena, n_packed * self.itemsize)
-        net.grad = take(&arena, n_packed * self.itemsize)
-        self.solver.m = take(&arena, n_packed * self.itemsize)
-        self.solver.v = take(&arena, n_packed * self.itemsize)
+        run.slabs = <Slab *>take(&arena, self._count_slabs() * sizeof(Slab))
+        run.squares = <double *>take(&arena, self._count_slabs() * sizeof(double))
+        n_bytes = self._packed_params() * net.itemsize
+        run.params = take(&arena, n_bytes)
+        run.grad = take(&arena, n_bytes)
+        run.m = take(&arena, n_bytes)
+        run.v = take(&arena, n_bytes)
         for l in range(net.L + 1):
             self._place_layer(&arena, l, &net.layer[l] if base != NULL else &measured)
         if base != NULL:
             self._point_at_parameters()
+            self._cut_slabs()
         net.x = <cbp_sparse_row *>take(&arena, rows * sizeof(cbp_sparse_row))
-        self.block.targets = take(
-            &arena, rows * net.k.row_stride(sizes[net.L]) * self.itemsize
-        )
-        self.block.weights = take(&arena, rows * self.itemsize)
-        self.block.losses = take(&arena, rows * self.itemsize)
+        net.targets = take(&arena, self._block_bytes(net.L))
+        net.losses = take(&arena, rows * net.itemsize)
+        self.weights = take(&arena, rows * net.itemsize)
         return arena.used
 
+    cdef Py_ssize_t _packed_params(self):
+        cdef const cbp_kernels *k = self.run.net.k
+        sizes = self.layer_sizes
+        return sum(
+            k.packed_size(sizes[l], sizes[l + 1]) + k.padded_width(sizes[l + 1])
+            for l in range(len(sizes) - 1)
+        )
+
+    cdef Py_ssize_t _block_bytes(self, Py_ssize_t l):
+        """Of z, a or delta of a layer."""
+        cdef Net *net = &self.run.net
+        cdef Py_ssize_t n = self.layer_sizes[l], panel = net.k.panel
+        return (n + panel - 1) // panel * net.step * net.itemsize
+
     cdef int _place_layer(self, Arena *arena, Py_ssize_t l, Layer *layer) except -1:
-        cdef Py_ssize_t i, rows = self.block.rows, row_bytes, n_packed
+        cdef Net *net = &self.run.net
+        cdef Py_ssize_t n_bytes = self._block_bytes(l)
         layer.n = self.layer_sizes[l]
-        layer.stride = self.net.k.row_stride(layer.n)
-        row_bytes = layer.stride * self.itemsize
-        layer.a_rows = <const void **>take(arena, rows * sizeof(void *))
-        layer.WT = layer.z = layer.a = layer.delta = NULL
+        layer.WT = layer.z = layer.delta = NULL
+        layer.a = take(arena, n_bytes)
         if l == 0:
             return 0
+        layer.z = take(arena, n_bytes)
+        layer.delta = take(arena, n_bytes)
         if l > 1:
-            n_packed = self.net.k.packed_size(layer.n, self.layer_sizes[l - 1])
-            layer.WT = take(arena, n_packed * self.itemsize)
-        layer.z = take(arena, rows * row_bytes)
-        layer.a = take(arena, rows * row_bytes)
-        layer.delta = take(arena, rows * row_bytes)
-        layer.delta_rows = <const void **>take(arena, rows * sizeof(void *))
-        if arena.base != NULL:
-            for i in range(rows):
-                layer.a_rows[i] = <char *>layer.a + i * row_bytes
-                layer.delta_rows[i] = <char *>layer.delta + i * row_bytes
+            layer.WT = take(
+                arena,
+                net.k.packed_size(layer.n, self.layer_sizes[l - 1]) * net.itemsize,
+            )
         return 0
 
     cdef int _make_room_for_input_gradient(self) except -1:
         """Place W^1 transposed and dC_0/dx, as wide as X, which `inspect` needs."""
-        cdef Layer *first = &self.net.layer[1]
-        cdef Layer *layer = &self.net.layer[0]
+        cdef Net *net = &self.run.net
+        cdef Layer *first = &net.layer[1]
+        cdef Layer *layer = &net.layer[0]
         cdef Arena arena = Arena(NULL, 0)
-        cdef Py_ssize_t WT_bytes, delta_bytes
+        cdef Py_ssize_t WT_bytes
         if self.input_workspace is not None:
             return 0
-        WT_bytes = self.net.k.packed_size(first.n, layer.n) * self.itemsize
-        delta_bytes = self.block.rows * layer.stride * self.itemsize
-        memory = np.zeros(WT_bytes + delta_bytes + 2 * CACHE_LINE, np.uint8)
+        WT_bytes = net.k.packed_size(first.n, layer.n) * net.itemsize
+        memory = np.zeros(WT_bytes + self._block_bytes(0) + 2 * CACHE_LINE, np.uint8)
         self.input_workspace = memory
         arena.base = aligned(<char *>cnp.PyArray_DATA(memory))
         first.WT = take(&arena, WT_bytes)
-        layer.delta = take(&arena, delta_bytes)
+        layer.delta = take(&arena, self._block_bytes(0))
         return 0
 
     cdef void _point_at_parameters(self) noexcept:
         """W, b and their gradients: all coefs first, then all intercepts."""
-        cdef Net *net = &self.net
+        cdef Net *net = &self.run.net
         cdef Layer *layer
-        cdef Py_ssize_t l, coefs = 0, intercepts = net.n_coefs * self.itemsize
+        cdef Py_ssize_t l, skip = 0
         for l in range(1, net.L + 1):
             layer = &net.layer[l]
-            layer.W = <char *>net.params + coefs
-            layer.grad_W = <char *>net.grad + coefs
-            layer.b = <char *>net.params + intercepts
-            layer.grad_b = <char *>net.grad + intercepts
-            coefs += net.k.packed_size(net.layer[l - 1].n, layer.n) * self.itemsize
-            intercepts += net.k.padded_width(layer.n) * self.itemsize
+            layer.W = <char *>self.run.params + skip
+            layer.grad_W = <char *>self.run.grad + skip
+            skip += net.k.packed_size(net.layer[l - 1].n, layer.n) * net.itemsize
+        for l in range(1, net.L + 1):
+            layer = &net.layer[l]
+            layer.b = <char *>self.run.params + skip
+            layer.grad_b = <char *>self.run.grad + skip
+            skip += net.k.padded_width(layer.n) * net.itemsize
+
+    # -- slabs -------------------------------------------------------------------
+
+    cdef Py_ssize_t _slab_nodes(self, Py_ssize_t l):
+        cdef Py_ssize_t n_in = self.layer_sizes[l - 1], panel = self.run.net.k.panel
+        return panel if n_in <= SLAB_PANELS * panel else SLAB_PANELS * panel
+
+    cdef Py_ssize_t _count_slabs(self):
+        cdef Py_ssize_t l, panel = self.run.net.k.panel, n = 0
+        for l in range(1, len(self.layer_sizes)):
+            n += -(-self.layer_sizes[l - 1] // self._slab_nodes(l)) * (
+                -(-self.layer_sizes[l] // panel)
+            )
+        return n
+
+    cdef void _cut_slabs(self):
+        """The weights in slabs, in the order in which they are packed."""
+        cdef Net *net = &self.run.net
+        cdef Slab *slab = self.run.slabs
+        cdef Py_ssize_t l, column, node, nodes, n_in, n, panel = net.k.panel
+        for l in range(1, net.L + 1):
+            n_in, n, nodes = net.layer[l - 1].n, net.layer[l].n, self._slab_nodes(l)
+            for column in range(0, n, panel):
+                for node in range(0, n_in, nodes):
+                    slab[0] = Slab(l, node, min(nodes, n_in - node), column,
+                                   min(panel, net.k.padded_width(n - column)))
+                    slab += 1
+        self.run.n_slabs = slab - self.run.slabs
 
     # -- between the plain and the packed layout ---------------------------------
 
     cdef void _load(self, const char *plain, void *packed) noexcept nogil:
         """Plain vector -> packed vector."""
-        cdef Net *net = &self.net
+        cdef Net *net = &self.run.net
         cdef char *to = <char *>packed
         cdef Py_ssize_t l, n_in, n
         for l in range(1, net.L + 1):
             n_in, n = net.layer[l - 1].n, net.layer[l].n
             net.k.pack(n_in, n, plain, to)
-            plain += n_in * n * self.itemsize
-            to += net.k.packed_size(n_in, n) * self.itemsize
+            plain += n_in * n * net.itemsize
+            to += net.k.packed_size(n_in, n) * net.itemsize
         for l in range(1, net.L + 1):
             n = net.layer[l].n
             net.k.pack(1, n, plain, to)
-            plain += n * self.itemsize
-            to += net.k.padded_width(n) * self.itemsize
+            plain += n * net.itemsize
+            to += net.k.padded_width(n) * net.itemsize
 
     cdef void _store(self, const void *packed, char *plain) noexcept nogil:
         """Packed vector -> plain vector."""
-        cdef Net *net = &self.net
+        cdef Net *net = &self.run.net
         cdef const char *source = <const char *>packed
         cdef Py_ssize_t l, n_in, n
         for l in range(1, net.L + 1):
             n_in, n = net.layer[l - 1].n, net.layer[l].n
             net.k.unpack(n_in, n, source, plain)
-            plain += n_in * n * self.itemsize
-            source += net.k.packed_size(n_in, n) * self.itemsize
+            plain += n_in * n * net.itemsize
+            source += net.k.packed_size(n_in, n) * net.itemsize
         for l in range(1, net.L + 1):
             n = net.layer[l].n
             net.k.unpack(1, n, source, plain)
-            plain += n * self.itemsize
-            source += net.k.padded_width(n) * self.itemsize
+            plain += n * net.itemsize
+            source += net.k.padded_width(n) * net.itemsize
 
-    cdef _load_params(self, params, Py_ssize_t lowest_transposed):
+    cdef _load_params(self, params, bint transposed):
+        cdef Py_ssize_t s
         self._load(<const char *>self._data("params", params, (self.n_params,), False),
-                   self.net.params)
-        transposed_copies(&self.net, lowest_transposed)
+                   self.run.params)
+        if transposed:
+            for s in range(self.run.n_slabs):
+                transposed_copy(&self.run.net, &self.run.slabs[s])
 
     @property
     def n_params(self):
@@ -443,40 +390,74 @@ cdef class Propagator:
 
     def forward(self, params, X, a_out):
         """a_out (n, n_L) = a^L."""
-        cdef Layer *last = &self.net.layer[self.net.L]
-        cdef Py_ssize_t start = 0, rows, n
-        cdef char *out
+        cdef Run *run = &self.run
+        cdef Net *net = &run.net
+        cdef Py_ssize_t n, at_once
+        cdef double work = run.work_per_row / 3 + 1  # a third of a step of training
         self._hold_X(X)
-        self._load_params(params, self.net.L + 1)
-        n = self.samples.n
-        out = <char *>self._data("a_out", a_out, (n, last.n), True)
-        while start < n:
+        n = run.samples.n
+        run.out = <char *>self._data("a_out", a_out, (n, net.layer[net.L].n), True)
+        if n <= FEW_ROWS and not net.index_bytes:
+            self._forward_few(
+                <char *>self._data("params", params, (self.n_params,), False)
+            )
+            self.held = None
+            return
+        self._load_params(params, False)
+        self._gather_team(n * work, PREDICTION_PER_THREAD, n)
+        # Some 50 ms at 20 GFLOP/s; whole blocks.
+        at_once = <Py_ssize_t>(5e8 / work) // run.block_rows * run.block_rows
+        run.end = 0
+        while run.end < n:
+            run.start = run.end
+            run.end = min(n, run.start + max(at_once, run.block_rows))
             with nogil:
-                started = cbp_clock()
-                while start < n and cbp_clock() - started < PATIENCE:
-                    rows = min(self.block.rows, n - start)
-                    point_at_rows(&self.net, &self.samples, start, rows,
-                                  self.itemsize)
-                    forward_pass(&self.net, rows, False)
-                    self.net.k.output(rows, last.n, self.net.output_activation,
-                                      last.stride, last.z, last.a)
-                    self.net.k.gather(rows, last.n, NULL, last.a, last.stride, last.n,
-                                      out + start * last.n * self.itemsize)
-                    start += rows
+                cbp_team_run(run.team, predict, run)
             PyErr_CheckSignals()
         self.held = None
+
+    cdef void _forward_few(self, char *params) noexcept:
+        """a^L row by row, by the parameters as they stand."""
+        cdef Run *run = &self.run
+        cdef Net *net = &run.net
+        cdef Layer *last = &net.layer[net.L]
+        cdef Py_ssize_t i, l, n_in, n, panel = net.k.panel
+        cdef const char *W
+        cdef const char *b
+        cdef const void *a_in
+        cdef void *a
+        with nogil:
+            for i in range(run.samples.n):
+                a_in = run.samples.X + i * run.samples.X_row_bytes
+                W = b = params
+                for l in range(1, net.L + 1):
+                    b += net.layer[l - 1].n * net.layer[l].n * net.itemsize
+                for l in range(1, net.L + 1):
+                    n_in, n = net.layer[l - 1].n, net.layer[l].n
+                    a = net.layer[l].a if l < net.L else last.z
+                    net.k.forward_row(n_in, n, net.activation if l < net.L
+                                      else CBP_IDENTITY, a_in, W, b, a)
+                    W += n_in * n * net.itemsize
+                    b += n * net.itemsize
+                    a_in = a
+                # A block of one row: its panels follow one another.
+                net.k.output(1, last.n, net.output_activation, panel, last.z, last.a)
+                net.k.scatter(1, last.n, panel, last.a,
+                              run.out + i * last.n * net.itemsize)
 
     def inspect(
         self, params, X, y, sample_losses_out, z_out, a_out, delta_out, input_grads_out
     ):
         """Every z, a, delta (n, n_l), C_0 (n,) and dC_0/dx (n, n_0), row by row."""
-        cdef Net *net = &self.net
+        cdef Net *net = &self.run.net
         cdef Layer *layer
-        cdef Py_ssize_t start = 0, rows, n, l
+        cdef Py_ssize_t start = 0, n, l
+        cdef Rows rows
+        cdef char *losses
         self._hold_samples(X, y, None, None)
-        n = self.samples.n
+        n = self.run.samples.n
         z_out, a_out, delta_out = tuple(z_out), tuple(a_out), tuple(delta_out)
-        self._data("sample_losses_out", sample_losses_out, (n,), True)
+        losses = <char *>self._data("sample_losses_out", sample_losses_out, (n,), True)
         self._data("input_grads_out", input_grads_out, (n, net.layer[0].n), True)
         for name, arrays in (
             ("z_out", z_out), ("a_out", a_out), ("delta_out", delta_out)
@@ -486,67 +467,71 @@ cdef class Propagator:
             for l in range(net.L):
                 self._data(f"{name}[{l}]", arrays[l], (n, net.layer[l + 1].n), True)
         self._make_room_for_input_gradient()
-        self._load_params(params, 1)
+        self._load_params(params, True)
         while start < n:
-            rows = min(self.block.rows, n - start)
+            rows = Rows(0, min(self.run.block_rows, n - start))
             with nogil:
-                point_at_rows(net, &self.samples, start, rows, self.itemsize)
-                gather_targets(net, &self.samples, start, rows, self.itemsize,
-                               &self.block)
+                feed_X(net, &self.run.samples, start, rows)
+                feed_targets(net, &self.run.samples, start, rows)
                 forward_pass(net, rows, True)
-                output_error(net, rows, &self.block)
+                output_error(net, rows)
                 backward_pass(net, rows)
                 input_gradient(net, rows)
-            self._copy_rows(start, rows, 1, 1, self.block.losses, sample_losses_out)
-            layer = &net.layer[0]
-            self._copy_rows(start, rows, layer.n, layer.stride, layer.delta,
-                            input_grads_out)
+                net.k.pick(rows.n, NULL, net.losses, losses + start * net.itemsize)
+            self._copy_rows(start, rows.n, 0, net.layer[0].delta, input_grads_out)
             for l in range(1, net.L + 1):
                 layer = &net.layer[l]
-                self._copy_rows(start, rows, layer.n, layer.stride, layer.z,
-                                z_out[l - 1])
-                self._copy_rows(start, rows, layer.n, layer.stride, layer.a,
-                                a_out[l - 1])
-                self._copy_rows(start, rows, layer.n, layer.stride, layer.delta,
-                                delta_out[l - 1])
-            start += rows
+                self._copy_rows(start, rows.n, l, layer.z, z_out[l - 1])
+                self._copy_rows(start, rows.n, l, layer.a, a_out[l - 1])
+                self._copy_rows(start, rows.n, l, layer.delta, delta_out[l - 1])
+            start += rows.n
             PyErr_CheckSignals()
         self.held = None
 
-    cdef _copy_rows(self, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t n,
-                    Py_ssize_t stride, const void *source, out):
-        """Rows of a block without their padding, to the rows of `out` from `start`."""
-        cdef char *to = <char *>cnp.PyArray_DATA(out) + start * n * self.itemsize
-        self.net.k.gather(rows, n, NULL, source, stride, n, to)
+    cdef _copy_rows(
+        self, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t l, const void *source, out
+    ):
+        """Rows of a block's matrix to the rows of `out` from `start` on."""
+        cdef Net *net = &self.run.net
+        cdef Py_ssize_t n = net.layer[l].n
+        cdef char *to = <char *>cnp.PyArray_DATA(out) + start * n * net.itemsize
+        net.k.scatter(rows, n, net.step, source, to)
 
     def loss_and_grad(self, params, X, y, sample_weight, grad_out):
         """Loss (weighted mean plus penalty); its flat gradient into grad_out."""
-        cdef Net *net = &self.net
+        cdef Run *run = &self.run
+        cdef Net *net = &run.net
+        cdef Place *place = &run.place
+        cdef Py_ssize_t n_coefs
+        cdef double squares
         cdef char *out
         out = <char *>self._data("grad_out", grad_out, (self.n_params,), True)
         self._hold_samples(X, y, sample_weight, None)
-        self._load_params(params, 2)
-        if self.samples.n == 0:
+        self._load_params(params, True)
+        if run.samples.n == 0:
             raise ValueError("X is empty: the mean over no samples is undefined.")
-        self._begin(self.samples.n)
-        finished = False
-        while not finished:
-            with nogil:
-                finished = self._propagate_batch(cbp_clock() + PATIENCE)
+        self._begin(run.samples.n)
+        run.updates = False
+        while place.batch_start < run.samples.n:
+            self._train_for(PATIENCE)
             PyErr_CheckSignals()
-        if self.batch_weight <= 0:
+        if place.weight <= 0:
             raise ValueError("sample_weight sums to 0: the weighted mean is undefined.")
+        n_coefs = (<char *>net.layer[1].b - <char *>run.params) // net.itemsize
         with nogil:
-            net.k.regularize(net.n_coefs, net.params, net.grad, net.alpha,
-                             self.batch_weight)
-            net.k.regularize(net.n_intercepts,
-                             <char *>net.params + net.n_coefs * self.itemsize,
-                             <char *>net.grad + net.n_coefs * self.itemsize,
-                             0.0, self.batch_weight)
-            self._store(net.grad, out)
-            squares = net.k.sum_of_squares(net.n_coefs, net.params)
+            net.k.regularize(n_coefs, run.params, run.grad, run.alpha, place.weight)
+            net.k.regularize(self._packed_intercepts(), net.layer[1].b,
+                             net.layer[1].grad_b, 0.0, place.weight)
+            self._store(run.grad, out)
+            squares = net.k.sum_of_squares(n_coefs, run.params)
         self.held = None
-        return self._mean_loss(squares)
+        return mean_loss(run, place, squares)
+
+    cdef Py_ssize_t _packed_intercepts(self) noexcept nogil:
+        cdef Py_ssize_t l, n = 0
+        for l in range(1, self.run.net.L + 1):
+            n += self.run.net.k.padded_width(self.run.net.layer[l].n)
+        return n
 
     # -- an epoch ----------------------------------------------------------------
 
@@ -556,20 +541,22 @@ cdef class Propagator:
     ):
         """Take Adam's moments (flat, written back by end_epoch) for the next epoch."""
         self._borrow({"m": m, "v": v})
-        self.solver.is_adam = True
-        self.solver.steps = steps
-        self.solver.learning_rate = learning_rate
-        self.solver.beta_1, self.solver.beta_2 = beta_1, beta_2
-        self.solver.epsilon = epsilon
+        self.run.solver.is_adam = True
+        self.run.solver.learning_rate = learning_rate
+        self.run.solver.beta_1, self.run.solver.beta_2 = beta_1, beta_2
+        self.run.solver.epsilon = epsilon
+        self.run.place.steps = steps
+        self.run.place.power_1 = pow(beta_1, <double>steps)
+        self.run.place.power_2 = pow(beta_2, <double>steps)
 
     def use_sgd(self, velocity, double learning_rate, double momentum, bint nesterov):
         """Take sgd's velocity (flat, written back by end_epoch) for the next epoch."""
         self._borrow({"velocity": velocity})
-        self.solver.is_adam = False
-        self.solver.steps = 0
-        self.solver.learning_rate = learning_rate
-        self.solver.beta_1 = momentum
-        self.solver.nesterov = nesterov
+        self.run.solver.is_adam = False
+        self.run.solver.learning_rate = learning_rate
+        self.run.solver.beta_1 = momentum
+        self.run.solver.nesterov = nesterov
+        self.run.place.steps = 0
 
     cdef _borrow(self, dict moments):
         if self.in_epoch:
@@ -599,106 +586,53 @@ cdef class Propagator:
         lent = {"params": params, **self.lent}
         self._check_lent(lent)
         self._hold_samples(X, y, sample_weight, order)
-        self._load_params(params, 2)
+        self._load_params(params, True)
         for i, moment in enumerate(self.lent.values()):
             self._load(<const char *>cnp.PyArray_DATA(moment), self._moment(i))
         self._begin(batch_size)
+        self.run.updates = True
         self.lent = lent
         self.in_epoch = True
 
     cdef void *_moment(self, int i) noexcept:
-        return self.solver.m if i == 0 else self.solver.v
+        return self.run.m if i == 0 else self.run.v
 
     def advance(self, double seconds):
         """Work for about `seconds`; returns whether the epoch is finished."""
-        cdef unsigned long long state
-        cdef double deadline
-        cdef bint finished
         if not self.in_epoch:
             raise ValueError("advance needs an epoch: call begin_epoch first.")
+        self._train_for(seconds)
+        return self.run.place.batch_start >= self.run.samples.n
+
+    cdef _train_for(self, double seconds):
+        cdef Run *run = &self.run
+        cdef Py_ssize_t rows = min(run.batch_size, run.block_rows)
+        self._gather_team(rows * run.work_per_row, self.work_per_thread, rows)
+        run.is_late = False
+        run.deadline = cbp_clock() + seconds
         with nogil:
-            state = cbp_flush_subnormals()
-            deadline = cbp_clock() + seconds
-            while self.batch_start < self.samples.n:
-                if self._propagate_batch(deadline):
-                    self._finish_batch()
-                if cbp_clock() >= deadline:
-                    break
-            finished = self.batch_start >= self.samples.n
-            cbp_restore_subnormals(state)
-        return finished
+            cbp_team_run(run.team, train, run)
 
     def end_epoch(self):
         """Write parameters and moments back; returns (loss, steps so far)."""
+        cdef Place *place = &self.run.place
         if not self.in_epoch:
             raise ValueError("end_epoch needs an epoch: call begin_epoch first.")
         lent, self.lent, self.held, self.in_epoch = self.lent, None, None, False
         self._check_lent(lent)
         params, *moments = lent.values()
-        self._store(self.net.params, <char *>cnp.PyArray_DATA(params))
+        self._store(self.run.params, <char *>cnp.PyArray_DATA(params))
         for i, moment in enumerate(moments):
             self._store(self._moment(i), <char *>cnp.PyArray_DATA(moment))
-        loss = self.epoch_loss / self.counted_rows if self.counted_rows else 0.0
-        return loss, self.solver.steps
+        loss = place.epoch_loss / place.counted_rows if place.counted_rows else 0.0
+        return loss, place.steps
 
     cdef void _begin(self, Py_ssize_t batch_size) noexcept:
-        self.batch_size = min(batch_size, max(self.samples.n, 1))
-        self.batch_start = self.row = 0
-        self.epoch_loss = self.counted_rows = 0
-
-    cdef Py_ssize_t _batch_rows(self) noexcept nogil:
-        return min(self.batch_size, self.samples.n - self.batch_start)
-
-    cdef bint _propagate_batch(self, double deadline) noexcept nogil:
-        """Add blocks of the batch to the gradient; True once the batch is complete.
-
-        One block at least, further ones until the deadline.
-        """
-        cdef Py_ssize_t left, blocks, rows, start, batch_rows = self._batch_rows()
-        cdef const void *weights
-        cdef Net *net = &self.net
-        if self.row == 0:
-            self.batch_loss = self.batch_weight = 0
-        while self.row < batch_rows:
-            # Blocks of equal size: no batch ends in a sliver.
-            left = batch_rows - self.row
-            blocks = (left + self.block.rows - 1) // self.block.rows
-            rows = (left + blocks - 1) // blocks
-            c_assert(0 < rows <= self.block.rows)
-            start = self.batch_start + self.row
-            point_at_rows(net, &self.samples, start, rows, self.itemsize)
-            gather_targets(net, &self.samples, start, rows, self.itemsize, &self.block)
-            weights = self.block.weights if self.samples.weight != NULL else NULL
-
-            forward_pass(net, rows, False)
-            output_error(net, rows, &self.block)
-            if weights != NULL:
-                # delta^l is linear in delta^L: weighing this one weighs them all.
-                net.k.weigh(rows, net.layer[net.L].stride, weights,
-                            net.layer[net.L].delta)
-                self.batch_weight += net.k.weighted_sum(rows, NULL, weights)
-            else:
-                self.batch_weight += rows
-            backward_pass(net, rows)
-            gradients(net, rows, self.row > 0)
-            self.batch_loss += net.k.weighted_sum(rows, weights, self.block.losses)
-            self.row += rows
-            if self.row < batch_rows and cbp_clock() >= deadline:
-                break
-        return self.row == batch_rows
-
-    cdef double _mean_loss(self, double squares) noexcept nogil:
-        return (self.batch_loss + self.net.alpha / 2 * squares) / self.batch_weight
-
-    cdef void _finish_batch(self) noexcept nogil:
-        cdef Py_ssize_t rows = self._batch_rows()
-        cdef double squares
-        if self.batch_weight > 0:
-            squares = update(&self.net, &self.solver, self.itemsize, self.batch_weight)
-            self.epoch_loss += self._mean_loss(squares) * rows
-            self.counted_rows += rows
-        self.batch_start += rows
-        self.row = 0
+        cdef Place *place = &self.run.place
+        self.run.batch_size = min(batch_size, max(self.run.samples.n, 1))
+        place.batch_start = place.row = 0
+        place.weight = place.loss = 0
+        place.epoch_loss = place.counted_rows = 0
 
     # -- checks ------------------------------------------------------------------
 
@@ -735,20 +669,21 @@ cdef class Propagator:
             self.held = self._point_at_csr(X, shape[0])
         else:
             self.held = self._point_at_dense(X)
-        self.samples.n = self.samples.X_rows = shape[0]
-        self.samples.y = self.samples.weight = NULL
-        self.samples.order = NULL
+        self.run.samples.n = self.run.samples.X_rows = shape[0]
+        self.run.samples.y = self.run.samples.weight = NULL
+        self.run.samples.order = NULL
+        self.run.net.weights = NULL
 
     cdef tuple _point_at_dense(self, X):
         row_bytes, item_bytes = (<object>X).strides
-        in_rows = item_bytes == self.itemsize or self.layer_sizes[0] == 1
+        in_rows = item_bytes == self.run.net.itemsize or self.layer_sizes[0] == 1
         if X.size and not (
-            X.flags.aligned and in_rows and row_bytes % self.itemsize == 0
+            X.flags.aligned and in_rows and row_bytes % self.run.net.itemsize == 0
         ):
             raise ValueError("X must be aligned, with contiguous rows.")
-        self.samples.X = <const char *>cnp.PyArray_DATA(X)
-        self.samples.X_row_bytes = row_bytes
-        self.net.index_bytes = 0
+        self.run.samples.X = <const char *>cnp.PyArray_DATA(X)
+        self.run.samples.X_row_bytes = row_bytes
+        self.run.net.index_bytes = 0
         return (X,)
 
     cdef tuple _point_at_csr(self, X, Py_ssize_t n):
@@ -786,22 +721,29 @@ cdef class Propagator:
         columns = columns[:n_values]
         if n_values and not 0 <= columns.min() <= columns.max() < n_columns:
             raise ValueError(f"X.indices must be columns from 0 to {n_columns - 1}.")
-        self.samples.X = <const char *>cnp.PyArray_DATA(values)
-        self.samples.columns = <const char *>cnp.PyArray_DATA(columns)
-        self.samples.row_starts = <const char *>cnp.PyArray_DATA(row_starts)
-        self.net.index_bytes = columns.dtype.itemsize
+        self.run.samples.X = <const char *>cnp.PyArray_DATA(values)
+        self.run.samples.columns = <const char *>cnp.PyArray_DATA(columns)
+        self.run.samples.row_starts = <const char *>cnp.PyArray_DATA(row_starts)
+        self.run.net.index_bytes = columns.dtype.itemsize
         return held
 
     cdef _hold_samples(self, X, y, sample_weight, order):
         """Point `samples` at all that training looks at, and keep it alive."""
         self._hold_X(X)
-        n = self.samples.n
-        shape = (n, self.layer_sizes[self.net.L])
-        self.samples.y = <const char *>self._data("y", y, shape, False)
+        n = self.run.samples.n
+        shape = (n, self.layer_sizes[self.run.net.L])
+        self.run.samples.y_is_classes = (
+            isinstance(y, np.ndarray) and y.ndim == 1 and shape[1] > 1
+        )
+        if self.run.samples.y_is_classes:
+            self.run.samples.y = self._classes(y, shape)
+        else:
+            self.run.samples.y = <const char *>self._data("y", y, shape, False)
         if sample_weight is not None:
-            self.samples.weight = <const char *>self._data(
+            self.run.samples.weight = <const char *>self._data(
                 "sample_weight", sample_weight, (n,), False
             )
+            self.run.net.weights = self.weights
         if order is not None:
             if (
                 not isinstance(order, np.ndarray)
@@ -812,9 +754,22 @@ cdef class Propagator:
                 raise TypeError("order must be a contiguous vector of numpy.intp.")
             if order.size and not 0 <= order.min() <= order.max() < n:
                 raise ValueError(f"order must hold rows from 0 to {n - 1} only.")
-            self.samples.order = <const ptrdiff_t *>cnp.PyArray_DATA(order)
-            self.samples.n = order.size
+            self.run.samples.order = <const ptrdiff_t *>cnp.PyArray_DATA(order)
+            self.run.samples.n = order.size
         self.held = (self.held, y, sample_weight, order)
+
+
+    cdef const char *_classes(self, y, tuple shape) except? NULL:
+        """y (n,) of int32: the node of the output layer whose target is 1."""
+        n, n_classes = shape
+        if y.dtype != np.int32 or y.shape != (n,) or not y.flags.carray_ro:
+            raise TypeError(
+                f"y must be a contiguous vector of {n} classes of int32, or have shape "
+                f"{shape}."
+            )
+        if y.size and not 0 <= y.min() <= y.max() < n_classes:
+            raise ValueError(f"y must hold classes from 0 to {n_classes - 1} only.")
+        return <const char *>cnp.PyArray_DATA(y)
 
 
 def available_instruction_sets():

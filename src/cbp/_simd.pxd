@@ -1,6 +1,7 @@
 """The table of C kernels as Cython sees it; what they do is said in simd/simd.h."""
 
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t
 
 
 cdef extern from "simd.h" nogil:
@@ -14,30 +15,43 @@ cdef extern from "simd.h" nogil:
 
     ctypedef struct cbp_kernels:
         const char *isa
+        ptrdiff_t panel
+        ptrdiff_t tile_rows
         ptrdiff_t (*padded_width)(ptrdiff_t) noexcept nogil
-        ptrdiff_t (*row_stride)(ptrdiff_t) noexcept nogil
         ptrdiff_t (*packed_size)(ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*pack)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
         void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
-        void (*transpose)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
-        void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, const void **,
-                        const void *, const void *, ptrdiff_t, void *,
+        void (*transpose)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                          const void *, void *) noexcept nogil
+        void (*gather)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const void *, ptrdiff_t,
+                       ptrdiff_t, void *) noexcept nogil
+        void (*one_hot)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const int32_t *,
+                        ptrdiff_t, void *) noexcept nogil
+        void (*pick)(ptrdiff_t, const ptrdiff_t *, const void *, void *) noexcept nogil
+        void (*scatter)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                         void *) noexcept nogil
-        void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, const void **,
-                         const void *, ptrdiff_t, const void *, void *) noexcept nogil
-        void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void **, ptrdiff_t,
-                         const void *, int, void *, void *) noexcept nogil
-        void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int,
+        void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
+                        const void *, const void *, void *, void *) noexcept nogil
+        void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
+                         const void *, const void *, void *) noexcept nogil
+        void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
+                         const void *, int, void *) noexcept nogil
+        void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, int,
+                            void *) noexcept nogil
+        void (*forward_row)(ptrdiff_t, ptrdiff_t, int, const void *, const void *,
+                            const void *, void *) noexcept nogil
+        void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t,
                                const cbp_sparse_row *, const void *, const void *,
-                               ptrdiff_t, void *, void *) noexcept nogil
+                               void *, void *) noexcept nogil
         void (*gradient_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int,
-                                const cbp_sparse_row *, ptrdiff_t, const void *, int,
-                                void *, void *) noexcept nogil
+                                const cbp_sparse_row *, const void *, int,
+                                void *) noexcept nogil
         void (*output)(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                        void *) noexcept nogil
         void (*error_signal)(ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t, const void *,
                              const void *, void *, void *, void *) noexcept nogil
-        void (*weigh)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
+        void (*weigh)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
+                      void *) noexcept nogil
         void (*regularize)(ptrdiff_t, const void *, void *, double,
                            double) noexcept nogil
         double (*adam)(ptrdiff_t, const void *, double, double, double, double, double,
@@ -45,8 +59,6 @@ cdef extern from "simd.h" nogil:
         double (*sgd)(ptrdiff_t, const void *, double, double, double, double, int,
                       void *, void *) noexcept nogil
         double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
-        void (*gather)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const void *, ptrdiff_t,
-                       ptrdiff_t, void *) noexcept nogil
         double (*weighted_sum)(ptrdiff_t, const void *, const void *) noexcept nogil
         void (*map)(ptrdiff_t, int, const void *, void *) noexcept nogil
 

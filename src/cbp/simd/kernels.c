@@ -29,17 +29,6 @@ static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
     }
 }
 
-static void gather(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source_,
-                   ptrdiff_t source_stride, ptrdiff_t stride, void *out_)
-{
-    const real *source = source_;
-    real *out = out_;
-    for (ptrdiff_t i = 0; i < rows; i++, out += stride) {
-        const real *row = source + (order ? order[i] : i) * source_stride;
-        for (ptrdiff_t j = 0; j < n; j++) out[j] = row[j];
-    }
-}
-
 static double weighted_sum(ptrdiff_t n, const void *weights_, const void *values_)
 {
     const real *weights = weights_, *values = values_;
@@ -51,15 +40,22 @@ static double weighted_sum(ptrdiff_t n, const void *weights_, const void *values
 
 const cbp_kernels CBP_TABLE = {
     .isa = CBP_ISA_NAME,
+    .panel = PANEL,
+    .tile_rows = WIDE_TILE_ROWS,
     .padded_width = padded_width,
-    .row_stride = row_stride,
     .packed_size = packed_size,
     .pack = pack,
     .unpack = unpack,
     .transpose = transpose,
+    .gather = gather,
+    .one_hot = one_hot,
+    .pick = pick,
+    .scatter = scatter,
     .forward = forward,
     .backward = backward,
     .gradient = gradient,
+    .column_sums = column_sums,
+    .forward_row = forward_row,
     .forward_sparse = forward_sparse,
     .gradient_sparse = gradient_sparse,
     .output = output,
@@ -69,7 +65,6 @@ const cbp_kernels CBP_TABLE = {
     .adam = adam,
     .sgd = sgd,
     .sum_of_squares = sum_of_squares,
-    .gather = gather,
     .weighted_sum = weighted_sum,
     .map = map,
 };

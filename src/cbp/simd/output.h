@@ -1,41 +1,79 @@
-/* The output layer: a^L = g(z^L), the losses C_0, and the error signal delta^L (BP1). */
+/* The output layer: a^L = g(z^L), the losses C_0, and the error signal delta^L (BP1).
+ *
+ * Everything is written once, on a few vectors, for two ways to fill them:
+ *
+ *   lanes are samples  a vector per node, each lane another row of the block; sums over
+ *                      the nodes need no sums across lanes. For up to PANEL nodes.
+ *   lanes are nodes    the vectors of one row, the last one filled in part
+ *
+ * `across` (a constant wherever a function is instantiated) is true for the second.
+ */
 #ifndef CBP_OUTPUT_H
 #define CBP_OUTPUT_H
 
 #include "activation.h"
+#include "panel.h"
 
-/* Softmax of one row; returns ln sum_k e^(z_k - max z) and gives max z, for the loss.
- * Lanes beyond n become 0. */
-INLINE real softmax_row(ptrdiff_t n, const real *z, real *a, real *max_out)
+/* Where vector q of the nodes is. */
+INLINE ptrdiff_t vector_at(const int across, ptrdiff_t q, ptrdiff_t step)
 {
-    vec highest = broadcast(z[0]), sum = broadcast(0);
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const vec zj = select(mask_first(n - j), load(z + j), highest);
-        highest = select(mask_less(highest, zj), zj, highest);
-    }
-    const real max = lane_max(highest);
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const vec e = keep(mask_first(n - j), exponential(load(z + j) - max));
-        sum = sum + e;
-        store(a + j, e);
-    }
-    const real total = lane_sum(sum);
-    for (ptrdiff_t j = 0; j < n; j += LANES) store(a + j, load(a + j) / total);
-    *max_out = max;
-    return (real)log((double)total);
+    return across ? column_at(q * LANES, step) : q * LANES;
 }
 
-static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t stride,
-                   const void *z_, void *a_)
+INLINE ptrdiff_t count_vectors(const int across, ptrdiff_t n)
 {
-    const real *z = z_;
-    real *a = a_, max;
-    for (ptrdiff_t i = 0; i < rows; i++, z += stride, a += stride) {
-        if (activation == CBP_SOFTMAX)
-            softmax_row(n, z, a, &max);
-        else
-            for (ptrdiff_t j = 0; j < n; j += LANES)
-                store(a + j, activate(activation, load(z + j)));
+    return across ? round_up(n, LANES) / LANES : n;
+}
+
+/* Which lanes of vector q are nodes. */
+INLINE ivec nodes_of(const int across, ptrdiff_t q, ptrdiff_t n)
+{
+    return mask_first(across ? n - q * LANES : LANES);
+}
+
+INLINE vec sum_over_nodes(const int across, vec x)
+{
+    return across ? broadcast(lane_sum(x)) : x;
+}
+
+/* a = softmax(z); returns ln sum_k e^(z_k - max z) and gives max z, for the loss. Lanes
+ * beyond the nodes become 0. */
+INLINE vec softmax(const int across, ptrdiff_t n, ptrdiff_t step, const real *z, real *a,
+                   vec *max_out)
+{
+    const ptrdiff_t Q = count_vectors(across, n);
+    vec max = across ? broadcast(z[0]) : load(z), sum = broadcast(0);
+    for (ptrdiff_t q = 0; q < Q; q++) {
+        const vec z_q = load(z + vector_at(across, q, step));
+        max = select(nodes_of(across, q, n) & mask_less(max, z_q), z_q, max);
+    }
+    if (across) max = broadcast(lane_max(max));
+    for (ptrdiff_t q = 0; q < Q; q++) {
+        const ptrdiff_t at = vector_at(across, q, step);
+        const vec e = keep(nodes_of(across, q, n), exponential(load(z + at) - max));
+        sum = sum + e;
+        store(a + at, e);
+    }
+    sum = sum_over_nodes(across, sum);
+    for (ptrdiff_t q = 0; q < Q; q++) {
+        const ptrdiff_t at = vector_at(across, q, step);
+        store(a + at, load(a + at) / sum);
+    }
+    *max_out = max;
+    return logarithm(sum);
+}
+
+INLINE void activate_output(const int across, ptrdiff_t n, int activation, ptrdiff_t step,
+                            const real *z, real *a)
+{
+    vec max;
+    if (activation == CBP_SOFTMAX) {
+        softmax(across, n, step, z, a, &max);
+        return;
+    }
+    for (ptrdiff_t q = 0; q < count_vectors(across, n); q++) {
+        const ptrdiff_t at = vector_at(across, q, step);
+        store(a + at, activate(activation, load(z + at)));
     }
 }
 
@@ -51,109 +89,174 @@ INLINE vec half_deviance(vec y, vec z, vec a)
     return select(near, closely, keep(positive, y * log_y) - y * z - y + a);
 }
 
-/* C_0 of one row, and delta^L, for the losses whose output activation is canonical:
- * delta^L = a - y, because g' cancels. */
-INLINE real log_loss_logistic_row(ptrdiff_t n, const real *z, const real *y, real *a,
-                                  real *delta)
+/* -y ln a - (1-y) ln(1-a) for a = logistic(z), without the logarithm of a rounded 0;
+ * e = e^-|z|. */
+INLINE vec cross_entropy(vec y, vec z, vec e)
 {
-    vec loss = broadcast(0);
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const ivec here = mask_first(n - j);
-        const vec zj = load(z + j), yj = load(y + j), e = exponential(-magnitude(zj));
-        const vec aj = logistic_from(e, zj);
-        /* -y ln a - (1-y) ln(1-a), without the logarithm of a rounded 0. */
-        loss = loss + keep(here, relu(zj) - zj * yj + logarithm_of_1_plus(e));
-        store(a + j, aj);
-        store(delta + j, keep(here, aj - yj));
-    }
-    return lane_sum(loss);
+    return relu(z) - z * y + logarithm_of_1_plus(e);
 }
 
-INLINE real log_loss_softmax_row(ptrdiff_t n, const real *z, const real *y, real *a,
-                                 real *delta)
+/* The losses whose output activation is canonical: delta^L = a - y, because g' cancels. */
+INLINE vec canonical(const int across, ptrdiff_t n, int loss, ptrdiff_t step,
+                     const real *z, const real *y, real *a, real *delta)
 {
-    real max;
-    const real log_sum = softmax_row(n, z, a, &max);
-    vec loss = broadcast(0);
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const ivec here = mask_first(n - j);
-        const vec yj = load(y + j);
+    vec C = broadcast(0);
+    for (ptrdiff_t q = 0; q < count_vectors(across, n); q++) {
+        const ptrdiff_t at = vector_at(across, q, step);
+        const ivec here = nodes_of(across, q, n);
+        const vec z_q = load(z + at), y_q = load(y + at);
+        vec a_q, C_q;
+        if (loss == CBP_POISSON) {
+            a_q = exponential(z_q);
+            C_q = half_deviance(y_q, z_q, a_q);
+        } else {
+            const vec e = exponential(-magnitude(z_q));
+            a_q = logistic_from(e, z_q);
+            C_q = cross_entropy(y_q, z_q, e);
+        }
+        C = C + keep(here, C_q);
+        store(a + at, a_q);
+        store(delta + at, keep(here, a_q - y_q));
+    }
+    return sum_over_nodes(across, C);
+}
+
+INLINE vec canonical_softmax(const int across, ptrdiff_t n, ptrdiff_t step, const real *z,
+                             const real *y, real *a, real *delta)
+{
+    vec max, C = broadcast(0);
+    const vec log_sum = softmax(across, n, step, z, a, &max);
+    for (ptrdiff_t q = 0; q < count_vectors(across, n); q++) {
+        const ptrdiff_t at = vector_at(across, q, step);
+        const ivec here = nodes_of(across, q, n);
+        const vec y_q = load(y + at);
         /* -y ln a with ln a = (z - max) - ln sum, in this order: max + ln sum would
          * round ln sum away. 0 where y is 0, whatever z is. */
-        const vec minus_log_a = log_sum - (load(z + j) - max);
-        loss = loss + keep(mask_less(broadcast(0), yj), yj * minus_log_a);
-        store(delta + j, keep(here, load(a + j) - yj));
+        const vec minus_log_a = log_sum - (load(z + at) - max);
+        C = C + keep(here & mask_less(broadcast(0), y_q), y_q * minus_log_a);
+        store(delta + at, keep(here, load(a + at) - y_q));
     }
-    return lane_sum(loss);
-}
-
-INLINE real poisson_exp_row(ptrdiff_t n, const real *z, const real *y, real *a, real *delta)
-{
-    vec loss = broadcast(0);
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        const ivec here = mask_first(n - j);
-        const vec zj = load(z + j), yj = load(y + j), aj = exponential(zj);
-        loss = loss + keep(here, half_deviance(yj, zj, aj));
-        store(a + j, aj);
-        store(delta + j, keep(here, aj - yj));
-    }
-    return lane_sum(loss);
+    return sum_over_nodes(across, C);
 }
 
 /* scale/2 sum (a - y)^2 on any output: dC_0/da = scale (a - y), then g'. */
-INLINE real squares_row(ptrdiff_t n, int activation, real scale, const real *z,
-                        const real *y, real *a, real *delta)
+INLINE vec squares(const int across, ptrdiff_t n, int activation, real scale,
+                   ptrdiff_t step, const real *z, const real *y, real *a, real *delta)
 {
-    vec loss = broadcast(0), along = broadcast(0);
-    real max;
-    if (activation == CBP_SOFTMAX) softmax_row(n, z, a, &max);
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        if (activation != CBP_SOFTMAX) store(a + j, activate(activation, load(z + j)));
-        const vec aj = load(a + j), error = keep(mask_first(n - j), aj - load(y + j));
+    vec C = broadcast(0), along = broadcast(0);
+    activate_output(across, n, activation, step, z, a);
+    for (ptrdiff_t q = 0; q < count_vectors(across, n); q++) {
+        const ptrdiff_t at = vector_at(across, q, step);
+        const ivec here = nodes_of(across, q, n);
+        const vec a_q = load(a + at), error = keep(here, a_q - load(y + at));
         const vec dC_da = scale * error;
-        loss = loss + dC_da * error;
-        along = along + dC_da * aj;
-        store(delta + j,
-              keep(mask_first(n - j), times_derivative(activation, aj, dC_da)));
+        C = C + dC_da * error;
+        along = along + dC_da * a_q;
+        store(delta + at, keep(here, times_derivative(activation, a_q, dC_da)));
     }
     if (activation == CBP_SOFTMAX) {
         /* da_k/dz_j = a_k ([k = j] - a_j) makes
          * delta_j = a_j (dC_0/da_j - sum_k dC_0/da_k a_k). */
-        const real sum = lane_sum(along);
-        for (ptrdiff_t j = 0; j < n; j += LANES)
-            store(delta + j,
-                  keep(mask_first(n - j), load(a + j) * (load(delta + j) - sum)));
+        along = sum_over_nodes(across, along);
+        for (ptrdiff_t q = 0; q < count_vectors(across, n); q++) {
+            const ptrdiff_t at = vector_at(across, q, step);
+            const vec d = load(a + at) * (load(delta + at) - along);
+            store(delta + at, keep(nodes_of(across, q, n), d));
+        }
     }
-    return lane_sum(loss) / 2;
+    return sum_over_nodes(across, C) * (real)0.5;
+}
+
+/* BP1; returns C_0, in every lane if lanes are nodes. */
+INLINE vec loss_and_delta(const int across, ptrdiff_t n, int activation, int loss,
+                          ptrdiff_t step, const real *z, const real *y, real *a,
+                          real *delta)
+{
+    if (loss == CBP_SQUARED_ERROR || loss == CBP_SUM_OF_SQUARES)
+        return squares(across, n, activation, loss == CBP_SQUARED_ERROR ? 1 : 2, step, z, y,
+                       a, delta);
+    if (activation == CBP_SOFTMAX)
+        return canonical_softmax(across, n, step, z, y, a, delta);
+    return canonical(across, n, loss, step, z, y, a, delta);
+}
+
+/* Between `rows` (at most LANES) rows of a block, n <= PANEL columns wide, and a vector
+ * per column. */
+typedef struct {
+    real vectors[PANEL * LANES];
+} samples_in_lanes;
+
+INLINE void to_lanes(ptrdiff_t rows, ptrdiff_t n, const real *block, samples_in_lanes *out)
+{
+    if (rows < LANES) memset(out, 0, sizeof *out);
+    for (ptrdiff_t j = 0; j < n; j++)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            out->vectors[j * LANES + i] = block[i * PANEL + j];
+}
+
+INLINE void from_lanes(ptrdiff_t rows, ptrdiff_t n, const samples_in_lanes *in, real *block)
+{
+    for (ptrdiff_t j = 0; j < n; j++)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            block[i * PANEL + j] = in->vectors[j * LANES + i];
+}
+
+static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
+                   const void *z_, void *a_)
+{
+    const real *z = z_;
+    real *a = a_;
+    if (n > PANEL) {
+        for (ptrdiff_t i = 0; i < rows; i++)
+            activate_output(1, n, activation, step, z + i * PANEL, a + i * PANEL);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i += LANES) {
+        const ptrdiff_t here = smaller(LANES, rows - i);
+        samples_in_lanes z_i, a_i;
+        to_lanes(here, n, z + i * PANEL, &z_i);
+        activate_output(0, n, activation, step, z_i.vectors, a_i.vectors);
+        from_lanes(here, n, &a_i, a + i * PANEL);
+    }
 }
 
 static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t stride, const void *z_, const void *targets, void *a_,
+                         ptrdiff_t step, const void *z_, const void *targets, void *a_,
                          void *delta_, void *sample_losses)
 {
     const real *z = z_, *y = targets;
-    real *a = a_, *delta = delta_, *C = sample_losses;
-    for (ptrdiff_t i = 0; i < rows;
-         i++, z += stride, y += stride, a += stride, delta += stride) {
-        if (loss == CBP_POISSON)
-            C[i] = poisson_exp_row(n, z, y, a, delta);
-        else if (loss == CBP_LOG_LOSS && activation == CBP_SOFTMAX)
-            C[i] = log_loss_softmax_row(n, z, y, a, delta);
-        else if (loss == CBP_LOG_LOSS)
-            C[i] = log_loss_logistic_row(n, z, y, a, delta);
-        else
-            C[i] = squares_row(n, activation, loss == CBP_SQUARED_ERROR ? 1 : 2, z, y, a,
-                               delta);
+    real *a = a_, *delta = delta_, *C = sample_losses, C_i[LANES];
+    if (n > PANEL) {
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            const ptrdiff_t at = i * PANEL;
+            store(C_i, loss_and_delta(1, n, activation, loss, step, z + at, y + at, a + at,
+                                      delta + at));
+            C[i] = C_i[0];
+        }
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i += LANES) {
+        const ptrdiff_t here = smaller(LANES, rows - i), at = i * PANEL;
+        samples_in_lanes z_i, y_i, a_i, delta_i;
+        to_lanes(here, n, z + at, &z_i);
+        to_lanes(here, n, y + at, &y_i);
+        store(C_i, loss_and_delta(0, n, activation, loss, step, z_i.vectors, y_i.vectors,
+                                  a_i.vectors, delta_i.vectors));
+        from_lanes(here, n, &a_i, a + at);
+        from_lanes(here, n, &delta_i, delta + at);
+        for (ptrdiff_t r = 0; r < here; r++) C[i + r] = C_i[r];
     }
 }
 
-static void weigh(ptrdiff_t rows, ptrdiff_t stride, const void *weights, void *delta_)
+static void weigh(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *weights,
+                  void *delta_)
 {
     const real *weight = weights;
-    real *delta = delta_;
-    for (ptrdiff_t i = 0; i < rows; i++, delta += stride)
-        for (ptrdiff_t j = 0; j < stride; j += LANES)
-            store(delta + j, weight[i] * load(delta + j));
+    for (ptrdiff_t j = 0; j < n; j += LANES) {
+        real *delta = (real *)delta_ + column_at(j, step);
+        for (ptrdiff_t i = 0; i < rows; i++, delta += PANEL)
+            store(delta, weight[i] * load(delta));
+    }
 }
 
 #endif

@@ -5,20 +5,20 @@
  *   gradient   (a^{l-1})^T delta  broadcast a node of a sample, times a row of delta
  *
  * A tile holds M rows by V vectors of the result in registers while it runs along the
- * whole inner dimension; M and V are constants wherever a tile is instantiated. Every
- * element of a result is one chain of multiply-adds in the order of the inner index,
- * whatever the tile it falls in: a row gives the same bits alone and in any batch.
+ * inner dimension; M and V are constants wherever a tile is instantiated. All that a tile
+ * reads lies in panels, one line of the cache after the other. Every element of a result
+ * is one chain of multiply-adds in the order of the inner index, whatever the tile it
+ * falls in and wherever the chain is put down and taken up again: a row gives the same
+ * bits alone and in any batch, on one thread and on many.
  */
 #ifndef CBP_PRODUCT_H
 #define CBP_PRODUCT_H
 
-#include <assert.h>
-
 #include "activation.h"
+#include "panel.h"
 
 /* Tiles that fill the registers: 12 accumulators of 16, or 24 of 32, leave room for the
- * row of the panel and the broadcast. One vector wide, 12 rows hide the latency. */
-#define WIDE 2
+ * row of a panel and the broadcast. One vector wide, 12 rows hide the latency. */
 #if VECTOR_BYTES == 64 || defined(__aarch64__)
 #define WIDE_TILE_ROWS 12
 #else
@@ -26,7 +26,6 @@
 #endif
 #define NARROW_TILE_ROWS 12
 #define MOST_TILE_ROWS 12
-#define PANEL (WIDE * LANES)
 
 /* Calls tile(M, V, ...) with M and V as constants. */
 #define TILE_CASE(M, V, tile, ...) case M: tile(M, V, __VA_ARGS__); break;
@@ -50,119 +49,70 @@
         else switch (M) { TILE_CASES_TO_12(1, tile, __VA_ARGS__) }                    \
     } while (0)
 
-INLINE ptrdiff_t tile_rows(ptrdiff_t vectors, ptrdiff_t rows_left)
+/* Rows of the next tile. Two tiles of middling height finish sooner than a full one and
+ * a sliver, whose few chains would wait for the multiply-add before. */
+INLINE ptrdiff_t tile_rows(ptrdiff_t vectors, ptrdiff_t left)
 {
-    ptrdiff_t most = vectors == WIDE ? WIDE_TILE_ROWS : NARROW_TILE_ROWS;
-    return rows_left < most ? rows_left : most;
+    const ptrdiff_t most = vectors == WIDE ? WIDE_TILE_ROWS : NARROW_TILE_ROWS;
+    if (left <= most) return left;
+    return left < 2 * most ? (left + 1) / 2 : most;
 }
 
-/* Vectors across the panel that starts at a column of a matrix of `width` columns. */
-INLINE ptrdiff_t panel_vectors(ptrdiff_t column, ptrdiff_t width)
+/* How much of the inner dimension a tile runs along at a time: as much of a panel of W as
+ * stays in the first cache while all rows of a block pass. */
+#define DEPTH_BYTES 20480
+INLINE ptrdiff_t depth_of_pass(ptrdiff_t n)
 {
-    ptrdiff_t left = round_up(width - column, LANES) / LANES;
-    return left < WIDE ? left : WIDE;
+    const ptrdiff_t most = DEPTH_BYTES / (ptrdiff_t)(PANEL * sizeof(real));
+    const ptrdiff_t passes = (n + most - 1) / most;
+    return round_up((n + passes - 1) / passes, PANEL);
 }
 
-/* Whole cache lines, an odd number of them: rows one after the other then spread over
- * all sets of the cache, where a power of two would crowd into a few. */
-static ptrdiff_t row_stride(ptrdiff_t n)
+/* ---- rows of a block times a panel ---------------------------------------------- */
+
+/* n <= PANEL columns of a panel of rows, times as many rows of a panel of W. */
+INLINE void multiply_add_panel(const int M, const int V, const ptrdiff_t n,
+                               const real *rows, const real *w,
+                               vec acc[MOST_TILE_ROWS][WIDE])
 {
-    const ptrdiff_t line = 64 / sizeof(real);
-    return (round_up(n, line) / line | 1) * line;
-}
-
-static ptrdiff_t padded_width(ptrdiff_t n) { return round_up(n, LANES); }
-
-static ptrdiff_t packed_size(ptrdiff_t n_rows, ptrdiff_t n_columns)
-{
-    return n_rows * round_up(n_columns, LANES);
-}
-
-/* ---- packed panels ------------------------------------------------------------- */
-
-static void pack(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain_, void *packed_)
-{
-    const real *plain = plain_;
-    real *packed = packed_;
-    for (ptrdiff_t j = 0; j < n_columns; j += PANEL) {
-        const ptrdiff_t width = panel_vectors(j, n_columns) * LANES;
-        const ptrdiff_t filled = n_columns - j < width ? n_columns - j : width;
-        for (ptrdiff_t k = 0; k < n_rows; k++, packed += width) {
-            memcpy(packed, plain + k * n_columns + j, filled * sizeof(real));
-            memset(packed + filled, 0, (width - filled) * sizeof(real));
-        }
-    }
-}
-
-static void unpack(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed_, void *plain_)
-{
-    const real *packed = packed_;
-    real *plain = plain_;
-    for (ptrdiff_t j = 0; j < n_columns; j += PANEL) {
-        const ptrdiff_t width = panel_vectors(j, n_columns) * LANES;
-        const ptrdiff_t filled = n_columns - j < width ? n_columns - j : width;
-        for (ptrdiff_t k = 0; k < n_rows; k++, packed += width)
-            memcpy(plain + k * n_columns + j, packed, filled * sizeof(real));
-    }
-}
-
-static void transpose(ptrdiff_t n_in, ptrdiff_t n_out, const void *W_, void *WT_)
-{
-    const real *W = W_;
-    for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
-        const ptrdiff_t width = panel_vectors(j, n_out) * LANES;
-        const ptrdiff_t filled = n_out - j < width ? n_out - j : width;
-        real *WT = WT_;
-        for (ptrdiff_t k = 0; k < n_in; k += PANEL) {
-            const ptrdiff_t width_T = panel_vectors(k, n_in) * LANES;
-            const ptrdiff_t filled_T = n_in - k < width_T ? n_in - k : width_T;
-            for (ptrdiff_t c = 0; c < filled; c++)
-                for (ptrdiff_t r = 0; r < filled_T; r++)
-                    WT[(j + c) * width_T + r] = W[(k + r) * width + c];
-            WT += n_out * width_T;
-        }
-        W += n_in * width;
-    }
-}
-
-/* ---- a block of rows times a panel --------------------------------------------- */
-
-INLINE void multiply_add(const int M, const int V, ptrdiff_t n, const real *const *rows,
-                         const real *panel, vec acc[MOST_TILE_ROWS][WIDE])
-{
-    const real *row[MOST_TILE_ROWS];
-    UNROLL
-    for (int m = 0; m < M; m++) row[m] = rows[m];
-    for (ptrdiff_t k = 0; k < n; k++, panel += V * LANES) {
-        vec w[WIDE];
+    for (ptrdiff_t k = 0; k < n; k++, w += V * LANES) {
+        vec w_k[WIDE];
         UNROLL
-        for (int v = 0; v < V; v++) w[v] = load(panel + v * LANES);
+        for (int v = 0; v < V; v++) w_k[v] = load(w + v * LANES);
         UNROLL
         for (int m = 0; m < M; m++) {
-            const vec a = broadcast(row[m][k]);
+            const vec a = broadcast(rows[m * PANEL + k]);
             UNROLL
-            for (int v = 0; v < V; v++) acc[m][v] = acc[m][v] + a * w[v];
+            for (int v = 0; v < V; v++) acc[m][v] = acc[m][v] + a * w_k[v];
         }
     }
 }
 
-INLINE void forward_tile(const int M, const int V, ptrdiff_t n_in, int activation,
-                         const real *const *a_in, const real *panel, const real *b,
-                         ptrdiff_t stride, real *z, real *a)
+INLINE void multiply_add(const int M, const int V, ptrdiff_t n, ptrdiff_t step,
+                         const real *rows, const real *w, vec acc[MOST_TILE_ROWS][WIDE])
+{
+    for (; n >= PANEL; n -= PANEL, rows += step, w += PANEL * V * LANES)
+        multiply_add_panel(M, V, PANEL, rows, w, acc);
+    if (n) multiply_add_panel(M, V, n, rows, w, acc);
+}
+
+/* b is NULL where the chains of an earlier pass, left in a, go on. */
+INLINE void forward_tile(const int M, const int V, ptrdiff_t n, int activation,
+                         ptrdiff_t step, const real *a_in, const real *w, const real *b,
+                         real *z, real *a)
 {
     vec acc[MOST_TILE_ROWS][WIDE];
     UNROLL
-    for (int v = 0; v < V; v++) {
-        const vec bias = load(b + v * LANES);
+    for (int m = 0; m < M; m++)
         UNROLL
-        for (int m = 0; m < M; m++) acc[m][v] = bias;
-    }
-    multiply_add(M, V, n_in, a_in, panel, acc);
+        for (int v = 0; v < V; v++)
+            acc[m][v] = load((b ? b : a + m * PANEL) + v * LANES);
+    multiply_add(M, V, n, step, a_in, w, acc);
     UNROLL
     for (int m = 0; m < M; m++)
         UNROLL
         for (int v = 0; v < V; v++) {
-            const ptrdiff_t at = m * stride + v * LANES;
+            const ptrdiff_t at = m * PANEL + v * LANES;
             if (z) store(z + at, acc[m][v]);
             store(a + at, activation == CBP_RELU ? relu(acc[m][v]) : acc[m][v]);
         }
@@ -176,51 +126,57 @@ INLINE int needs_own_pass(int activation)
 }
 
 /* g on a tile fresh in the first cache. */
-static void activate_tile(ptrdiff_t rows, ptrdiff_t vectors, int activation,
-                          ptrdiff_t stride, real *a)
+static void activate_tile(ptrdiff_t rows, ptrdiff_t vectors, int activation, real *a)
 {
-    for (ptrdiff_t r = 0; r < rows; r++, a += stride)
+    for (ptrdiff_t r = 0; r < rows; r++, a += PANEL)
         for (ptrdiff_t v = 0; v < vectors; v++)
             store(a + v * LANES, activate(activation, load(a + v * LANES)));
 }
 
 static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                    const void *const *a_in_, const void *W, const void *b_,
-                    ptrdiff_t stride, void *z_, void *a_)
+                    ptrdiff_t step, const void *a_in_, const void *W, const void *b_,
+                    void *z_, void *a_)
 {
-    const real *const *a_in = (const real *const *)a_in_;
-    const real *panel = W;
-    assert(rows >= 0 && n_in > 0 && stride % LANES == 0 && stride >= padded_width(n_out));
-    for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
-        const ptrdiff_t V = panel_vectors(j, n_out);
-        const real *b = (const real *)b_ + j;
-        for (ptrdiff_t r = 0, M; r < rows; r += M) {
-            real *a = (real *)a_ + r * stride + j;
-            real *z = z_ ? (real *)z_ + r * stride + j : NULL;
-            M = tile_rows(V, rows - r);
-            RUN_TILE(M, V, forward_tile, n_in, activation, a_in + r, panel, b, stride, z, a);
-            if (needs_own_pass(activation))
-                activate_tile(M, V, activation, stride, a);
+    const ptrdiff_t depth = depth_of_pass(n_in);
+    assert(rows >= 0 && n_in > 0);
+    for (ptrdiff_t k = 0; k < n_in; k += depth) {
+        const ptrdiff_t n = smaller(depth, n_in - k);
+        const int last = k + n == n_in;
+        const real *a_in = (const real *)a_in_ + k / PANEL * step;
+        for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
+            const ptrdiff_t V = panel_vectors(j, n_out), panel = j / PANEL * step;
+            const real *w = (const real *)W + n_in * j + k * V * LANES;
+            const real *b = k ? NULL : (const real *)b_ + j;
+            real *a = (real *)a_ + panel, *z = z_ && last ? (real *)z_ + panel : NULL;
+            for (ptrdiff_t r = 0, M; r < rows; r += M) {
+                real *a_r = a + r * PANEL, *z_r = z ? z + r * PANEL : NULL;
+                M = tile_rows(V, rows - r);
+                RUN_TILE(M, V, forward_tile, n, last ? activation : CBP_IDENTITY, step,
+                         a_in + r * PANEL, w, b, z_r, a_r);
+                if (last && needs_own_pass(activation))
+                    activate_tile(M, V, activation, a_r);
+            }
         }
-        panel += n_in * V * LANES;
     }
 }
 
-INLINE void backward_tile(const int M, const int V, ptrdiff_t n_next, int activation,
-                          const real *const *delta_next, const real *panel,
-                          ptrdiff_t stride, const real *a, real *delta)
+/* a is NULL before the last pass; chains begin anew in the first. */
+INLINE void backward_tile(const int M, const int V, ptrdiff_t n, int activation,
+                          ptrdiff_t step, int first, const real *delta_next,
+                          const real *w, const real *a, real *delta)
 {
     vec acc[MOST_TILE_ROWS][WIDE];
     UNROLL
     for (int m = 0; m < M; m++)
         UNROLL
-        for (int v = 0; v < V; v++) acc[m][v] = broadcast(0);
-    multiply_add(M, V, n_next, delta_next, panel, acc);
+        for (int v = 0; v < V; v++)
+            acc[m][v] = first ? broadcast(0) : load(delta + m * PANEL + v * LANES);
+    multiply_add(M, V, n, step, delta_next, w, acc);
     UNROLL
     for (int m = 0; m < M; m++)
         UNROLL
         for (int v = 0; v < V; v++) {
-            const ptrdiff_t at = m * stride + v * LANES;
+            const ptrdiff_t at = m * PANEL + v * LANES;
             vec d = acc[m][v];
             if (activation == CBP_RELU) d = times_derivative(CBP_RELU, load(a + at), d);
             store(delta + at, d);
@@ -228,10 +184,10 @@ INLINE void backward_tile(const int M, const int V, ptrdiff_t n_next, int activa
 }
 
 /* delta * g' on a tile fresh in the first cache, where g' takes arithmetic. */
-static void derive_tile(ptrdiff_t rows, ptrdiff_t vectors, int activation,
-                        ptrdiff_t stride, const real *a, real *delta)
+static void derive_tile(ptrdiff_t rows, ptrdiff_t vectors, int activation, const real *a,
+                        real *delta)
 {
-    for (ptrdiff_t r = 0; r < rows; r++, a += stride, delta += stride)
+    for (ptrdiff_t r = 0; r < rows; r++, a += PANEL, delta += PANEL)
         for (ptrdiff_t v = 0; v < vectors; v++) {
             const vec d = load(delta + v * LANES);
             store(delta + v * LANES,
@@ -240,33 +196,36 @@ static void derive_tile(ptrdiff_t rows, ptrdiff_t vectors, int activation,
 }
 
 static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
-                     const void *const *delta_next_, const void *WT, ptrdiff_t stride,
+                     ptrdiff_t step, const void *delta_next_, const void *WT,
                      const void *a_, void *delta_)
 {
-    const real *const *delta_next = (const real *const *)delta_next_;
-    const real *panel = WT;
-    assert(rows >= 0 && n_next > 0 && stride % LANES == 0 && stride >= padded_width(n));
-    for (ptrdiff_t j = 0; j < n; j += PANEL) {
-        const ptrdiff_t V = panel_vectors(j, n);
-        for (ptrdiff_t r = 0, M; r < rows; r += M) {
-            const real *a = (const real *)a_ + r * stride + j;
-            real *delta = (real *)delta_ + r * stride + j;
-            M = tile_rows(V, rows - r);
-            RUN_TILE(M, V, backward_tile, n_next, activation, delta_next + r, panel, stride,
-                     a, delta);
-            if (needs_own_pass(activation))
-                derive_tile(M, V, activation, stride, a, delta);
+    const ptrdiff_t depth = depth_of_pass(n_next);
+    assert(rows >= 0 && n_next > 0);
+    for (ptrdiff_t i = 0; i < n_next; i += depth) {
+        const ptrdiff_t inner = smaller(depth, n_next - i);
+        const int last = i + inner == n_next;
+        const real *delta_next = (const real *)delta_next_ + i / PANEL * step;
+        for (ptrdiff_t j = 0; j < n; j += PANEL) {
+            const ptrdiff_t V = panel_vectors(j, n), panel = j / PANEL * step;
+            const real *w = (const real *)WT + n_next * j + i * V * LANES;
+            for (ptrdiff_t r = 0, M; r < rows; r += M) {
+                const real *a = (const real *)a_ + panel + r * PANEL;
+                real *delta = (real *)delta_ + panel + r * PANEL;
+                M = tile_rows(V, rows - r);
+                RUN_TILE(M, V, backward_tile, inner, last ? activation : CBP_IDENTITY, step,
+                         i == 0, delta_next + r * PANEL, w, a, delta);
+                if (last && needs_own_pass(activation))
+                    derive_tile(M, V, activation, a, delta);
+            }
         }
-        panel += n_next * V * LANES;
     }
 }
 
 /* ---- sums over the rows -------------------------------------------------------- */
 
 /* M nodes of the layer below by V vectors of delta. */
-INLINE void gradient_tile(const int M, const int V, ptrdiff_t rows, ptrdiff_t k,
-                          const real *const *a_in, ptrdiff_t stride, const real *delta,
-                          int accumulate, real *grad)
+INLINE void gradient_tile(const int M, const int V, ptrdiff_t rows, const real *a_in,
+                          const real *delta, int accumulate, real *grad)
 {
     vec acc[MOST_TILE_ROWS][WIDE];
     UNROLL
@@ -274,14 +233,13 @@ INLINE void gradient_tile(const int M, const int V, ptrdiff_t rows, ptrdiff_t k,
         UNROLL
         for (int v = 0; v < V; v++)
             acc[m][v] = accumulate ? load(grad + (m * V + v) * LANES) : broadcast(0);
-    for (ptrdiff_t i = 0; i < rows; i++, delta += stride) {
-        const real *a = a_in[i] + k;
+    for (ptrdiff_t i = 0; i < rows; i++, a_in += PANEL, delta += PANEL) {
         vec d[WIDE];
         UNROLL
         for (int v = 0; v < V; v++) d[v] = load(delta + v * LANES);
         UNROLL
         for (int m = 0; m < M; m++) {
-            const vec a_m = broadcast(a[m]);
+            const vec a_m = broadcast(a_in[m]);
             UNROLL
             for (int v = 0; v < V; v++) acc[m][v] = acc[m][v] + a_m * d[v];
         }
@@ -292,33 +250,90 @@ INLINE void gradient_tile(const int M, const int V, ptrdiff_t rows, ptrdiff_t k,
         for (int v = 0; v < V; v++) store(grad + (m * V + v) * LANES, acc[m][v]);
 }
 
-static void column_sums(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t stride, const real *delta,
-                        int accumulate, real *sums)
+static void gradient(ptrdiff_t rows, ptrdiff_t nodes, ptrdiff_t width, ptrdiff_t step,
+                     const void *a_in_, const void *delta, int accumulate, void *grad_W)
 {
-    for (ptrdiff_t j = 0; j < n; j += LANES) {
-        vec sum = accumulate ? load(sums + j) : broadcast(0);
-        for (ptrdiff_t i = 0; i < rows; i++) sum = sum + load(delta + i * stride + j);
-        store(sums + j, sum);
-    }
-}
-
-static void gradient(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                     const void *const *a_in_, ptrdiff_t stride, const void *delta_,
-                     int accumulate, void *grad_W, void *grad_b)
-{
-    const real *const *a_in = (const real *const *)a_in_;
+    const ptrdiff_t V = panel_vectors(0, width);
     real *grad = grad_W;
-    assert(rows > 0 && n_in > 0 && stride % LANES == 0 && stride >= padded_width(n_out));
-    for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
-        const ptrdiff_t V = panel_vectors(j, n_out);
-        const real *delta = (const real *)delta_ + j;
-        for (ptrdiff_t k = 0, M; k < n_in; k += M) {
-            M = tile_rows(V, n_in - k);
-            RUN_TILE(M, V, gradient_tile, rows, k, a_in, stride, delta, accumulate, grad);
+    assert(rows > 0 && nodes > 0 && 0 < width);
+    for (ptrdiff_t k = 0; k < nodes; k += PANEL) {
+        const real *a_in = (const real *)a_in_ + k / PANEL * step;
+        const ptrdiff_t n = smaller(PANEL, nodes - k);
+        for (ptrdiff_t i = 0, M; i < n; i += M) {
+            M = tile_rows(V, n - i);
+            RUN_TILE(M, V, gradient_tile, rows, a_in + i, delta, accumulate, grad);
             grad += M * V * LANES;
         }
     }
-    column_sums(rows, n_out, stride, delta_, accumulate, grad_b);
+}
+
+static void column_sums(ptrdiff_t rows, ptrdiff_t width, const void *delta_, int accumulate,
+                        void *sums_)
+{
+    const ptrdiff_t V = panel_vectors(0, width);
+    real *sums = sums_;
+    for (ptrdiff_t v = 0; v < V; v++) {
+        const real *delta = (const real *)delta_ + v * LANES;
+        vec sum = accumulate ? load(sums + v * LANES) : broadcast(0);
+        for (ptrdiff_t i = 0; i < rows; i++) sum = sum + load(delta + i * PANEL);
+        store(sums + v * LANES, sum);
+    }
+}
+
+/* ---- one row on the plain layout -------------------------------------------------- */
+
+/* So many vectors abreast keep the processor busy with the chains of a single row. */
+#define MOST_ABREAST 8
+
+INLINE void row_columns(const int V, ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in,
+                        const real *W, const real *b, real *z)
+{
+    vec acc[MOST_ABREAST];
+    UNROLL
+    for (int v = 0; v < V; v++) acc[v] = load(b + v * LANES);
+    for (ptrdiff_t k = 0; k < n_in; k++, W += n_out) {
+        const vec a = broadcast(a_in[k]);
+        UNROLL
+        for (int v = 0; v < V; v++) acc[v] = acc[v] + a * load(W + v * LANES);
+    }
+    UNROLL
+    for (int v = 0; v < V; v++) store(z + v * LANES, acc[v]);
+}
+
+INLINE real row_column(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const real *W,
+                       real b)
+{
+    real z = b;
+    for (ptrdiff_t k = 0; k < n_in; k++) z = z + a_in[k] * W[k * n_out];
+    return z;
+}
+
+static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, int activation, const void *a_in_,
+                        const void *W_, const void *b_, void *a_)
+{
+    const real *a_in = a_in_, *W = W_, *b = b_;
+    real *a = a_;
+    assert(n_in > 0 && n_out > 0);
+    if (n_out < LANES)
+        for (ptrdiff_t j = 0; j < n_out; j++)
+            a[j] = row_column(n_in, n_out, a_in, W + j, b[j]);
+    else
+        for (ptrdiff_t j = 0, V; j < n_out; j += V * LANES) {
+            V = MOST_ABREAST;
+            while (V > 1 && (j + V / 2 * LANES >= n_out || V * LANES > n_out)) V /= 2;
+            /* The last vectors overlap those before: the same chains once more, instead
+             * of lanes beyond the matrix. */
+            if (j + V * LANES > n_out) j = n_out - V * LANES;
+            switch (V) {
+            case 8: row_columns(8, n_in, n_out, a_in, W + j, b + j, a + j); break;
+            case 4: row_columns(4, n_in, n_out, a_in, W + j, b + j, a + j); break;
+            case 2: row_columns(2, n_in, n_out, a_in, W + j, b + j, a + j); break;
+            default: row_columns(1, n_in, n_out, a_in, W + j, b + j, a + j);
+            }
+        }
+    if (activation != CBP_IDENTITY)
+        for (ptrdiff_t j = 0; j < n_out; j += LANES)
+            store(a + j, activate(activation, load(a + j)));
 }
 
 #endif

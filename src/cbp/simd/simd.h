@@ -9,21 +9,24 @@
  * Shapes, once for all functions below (n_in = n_{l-1}, n_out = n_l):
  *
  *   rows              number of samples in the block
- *   a_in[rows]        pointers to the rows of a^{l-1}, n_in reals each
  *   x[rows]           the rows of a sparse a^0; index_bytes is 4 or 8
- *   z, a, delta       (rows, stride): row-major, padded; lanes beyond the width of the
- *                     layer hold no meaning in z and a, and zeros in delta as long
- *                     as the numbers of the layer are finite
- *   W, WT, grad       packed panels: the columns of the matrix in groups of two vectors
- *                     (the last group narrower, whole vectors), each group a
- *                     contiguous (n_rows_of_matrix, width of the group), padded by
- *                     zeros. A product streams through one panel from end to end.
+ *   a_in, z, a, delta (rows, width of the layer) in panels of `panel` columns: each panel
+ *                     a contiguous (rows, panel), from one panel to the next `step`
+ *                     reals. Lanes beyond the width of the layer hold no meaning in
+ *                     a_in, z and a, and zeros in delta as long as the numbers of the
+ *                     layer are finite.
+ *   W, WT, grad       packed panels: the columns of the matrix in groups of `panel` (the
+ *                     last group narrower, whole vectors), each group a contiguous
+ *                     (n_rows_of_matrix, width of the group), padded by zeros
  *   b, grad of b      padded to whole vectors by zeros
+ *
+ * A product streams through panels from end to end; panel.h says more about them.
  */
 #ifndef CBP_SIMD_H
 #define CBP_SIMD_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum {
     CBP_IDENTITY,
@@ -46,51 +49,76 @@ typedef struct {
 typedef struct {
     const char *isa;
 
-    /* Sizes, in reals. */
+    /* Sizes, in reals; tile_rows is how many rows a product works on together. */
+    ptrdiff_t panel, tile_rows;
     ptrdiff_t (*padded_width)(ptrdiff_t n);
-    ptrdiff_t (*row_stride)(ptrdiff_t n);
     ptrdiff_t (*packed_size)(ptrdiff_t n_rows, ptrdiff_t n_columns);
 
     /* Between the plain (n_rows, n_columns) and the packed form of a matrix. */
     void (*pack)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain, void *packed);
     void (*unpack)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed, void *plain);
-    void (*transpose)(ptrdiff_t n_in, ptrdiff_t n_out, const void *W, void *WT);
+
+    /* WT of some `nodes` of the layer below, from `node` on, and of the panel of W that
+     * starts at `column`; node is a multiple of `panel`. */
+    void (*transpose)(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t node, ptrdiff_t nodes,
+                      ptrdiff_t column, const void *W, void *WT);
+
+    /* Row order[i] of `source` (row_bytes apart), or row i if order is NULL, into row i of
+     * a block; or the row that has a 1 at the column of its class. */
+    void (*gather)(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source,
+                   ptrdiff_t row_bytes, ptrdiff_t step, void *out);
+    void (*one_hot)(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order,
+                    const int32_t *classes, ptrdiff_t step, void *out);
+    /* out[i] = source[order[i]], or source[i]. */
+    void (*pick)(ptrdiff_t n, const ptrdiff_t *order, const void *source, void *out);
+    /* Rows of a block into a plain (rows, n). */
+    void (*scatter)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *source,
+                    void *out);
 
     /* z = a_in W + b; a = g(z). z may be NULL where nobody reads it. */
     void (*forward)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                    const void *const *a_in, const void *W, const void *b,
-                    ptrdiff_t stride, void *z, void *a);
+                    ptrdiff_t step, const void *a_in, const void *W, const void *b, void *z,
+                    void *a);
 
     /* BP2: delta = (delta_next W^T) * g'(z), with g' computed from a. */
     void (*backward)(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
-                     const void *const *delta_next, const void *WT, ptrdiff_t stride,
-                     const void *a, void *delta);
+                     ptrdiff_t step, const void *delta_next, const void *WT, const void *a,
+                     void *delta);
 
-    /* BP3, BP4 summed over the rows: grad_b (+)= delta, grad_W (+)= a_in delta. */
-    void (*gradient)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                     const void *const *a_in, ptrdiff_t stride, const void *delta,
-                     int accumulate, void *grad_W, void *grad_b);
+    /* BP4 summed over the rows, for `nodes` of the layer below (from a multiple of `panel`
+     * on, where a_in and grad_W point) and one panel of delta, `width` columns of it or
+     * all: grad_W (+)= a_in delta. BP3: sums (+)= delta. */
+    void (*gradient)(ptrdiff_t rows, ptrdiff_t nodes, ptrdiff_t width, ptrdiff_t step,
+                     const void *a_in, const void *delta, int accumulate, void *grad_W);
+    void (*column_sums)(ptrdiff_t rows, ptrdiff_t width, const void *delta, int accumulate,
+                        void *sums);
 
-    /* The same two products for a^0 = x, over its nonzeros only. */
+    /* a = g(a_in W + b) of one row, everything in the plain layout; a has room for whole
+     * vectors. The bits are those of `forward`. */
+    void (*forward_row)(ptrdiff_t n_in, ptrdiff_t n_out, int activation, const void *a_in,
+                        const void *W, const void *b, void *a);
+
+    /* The two products that read a^0, for a^0 = x, over its nonzeros only. */
     void (*forward_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                           int index_bytes, const cbp_sparse_row *x, const void *W,
-                           const void *b, ptrdiff_t stride, void *z, void *a);
-    void (*gradient_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                            int index_bytes, const cbp_sparse_row *x, ptrdiff_t stride,
-                            const void *delta, int accumulate, void *grad_W, void *grad_b);
+                           int index_bytes, ptrdiff_t step, const cbp_sparse_row *x,
+                           const void *W, const void *b, void *z, void *a);
+    void (*gradient_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t width,
+                            int index_bytes, const cbp_sparse_row *x, const void *delta,
+                            int accumulate, void *grad_W);
 
     /* a^L = g(z^L). */
-    void (*output)(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t stride,
+    void (*output)(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
                    const void *z, void *a);
 
     /* BP1: a^L, C_0 of each sample and delta^L = dC_0/dz^L from z^L and the targets
-     * (rows, stride) padded by zeros. */
+     * in panels too. */
     void (*error_signal)(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t stride, const void *z, const void *targets, void *a,
+                         ptrdiff_t step, const void *z, const void *targets, void *a,
                          void *delta, void *sample_losses);
 
     /* delta *= weight of the row. */
-    void (*weigh)(ptrdiff_t rows, ptrdiff_t stride, const void *weights, void *delta);
+    void (*weigh)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *weights,
+                  void *delta);
 
     /* grad = (grad + alpha * param) / S over n packed parameters. */
     void (*regularize)(ptrdiff_t n, const void *params, void *grad, double alpha, double S);
@@ -104,11 +132,6 @@ typedef struct {
                   double momentum, int nesterov, void *velocity, void *params);
 
     double (*sum_of_squares)(ptrdiff_t n, const void *params);
-
-    /* Row order[i] of `source` (stride reals apart), or row i if order is NULL, into
-     * row i of `out`. */
-    void (*gather)(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source,
-                   ptrdiff_t source_stride, ptrdiff_t stride, void *out);
 
     /* sum_i weights[i] * values[i]; weights 1 if NULL. */
     double (*weighted_sum)(ptrdiff_t n, const void *weights, const void *values);

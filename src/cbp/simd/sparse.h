@@ -23,17 +23,11 @@ INLINE ptrdiff_t panels_abreast(ptrdiff_t left)
     return round_up(left, LANES) >= ABREAST * PANEL ? ABREAST : 1;
 }
 
-/* Calls pass(P, V, index_bytes, ...) with all three as constants. */
-#define RUN_INDEXED(P, V, index_bytes, pass, ...)                                     \
+/* Calls pass(index_bytes, ...) with index_bytes as a constant. */
+#define RUN_INDEXED(pass, index_bytes, ...)                                           \
     do {                                                                              \
-        if ((index_bytes) == 4) pass(P, V, 4, __VA_ARGS__);                           \
-        else pass(P, V, 8, __VA_ARGS__);                                              \
-    } while (0)
-#define RUN_SPARSE(P, V, index_bytes, pass, ...)                                      \
-    do {                                                                              \
-        if ((P) > 1) RUN_INDEXED(ABREAST, WIDE, index_bytes, pass, __VA_ARGS__);      \
-        else if ((V) > 1) RUN_INDEXED(1, WIDE, index_bytes, pass, __VA_ARGS__);       \
-        else RUN_INDEXED(1, 1, index_bytes, pass, __VA_ARGS__);                       \
+        if ((index_bytes) == 4) pass(4, __VA_ARGS__);                                 \
+        else pass(8, __VA_ARGS__);                                                    \
     } while (0)
 
 INLINE ptrdiff_t column_of(const int index_bytes, const cbp_sparse_row *x, ptrdiff_t i,
@@ -47,9 +41,10 @@ INLINE ptrdiff_t column_of(const int index_bytes, const cbp_sparse_row *x, ptrdi
 }
 
 /* P panels of V vectors, n_in rows each, behind one another. */
-INLINE void forward_nonzeros(const int P, const int V, const int index_bytes,
-                             ptrdiff_t n_in, int activation, const cbp_sparse_row *x,
-                             const real *panels, const real *b, real *z, real *a)
+INLINE void forward_nonzeros(const int index_bytes, const int P, const int V,
+                             ptrdiff_t n_in, int activation, ptrdiff_t step,
+                             const cbp_sparse_row *x, const real *panels, const real *b,
+                             real *z, real *a)
 {
     const real *values = x->values;
     vec acc[MOST_VECTORS];
@@ -66,73 +61,74 @@ INLINE void forward_nonzeros(const int P, const int V, const int index_bytes,
                     acc[p * V + v] + a_k * load(w + (p * n_in * V + v) * LANES);
     }
     UNROLL
-    for (int q = 0; q < P * V; q++) {
-        if (z) store(z + q * LANES, acc[q]);
-        store(a + q * LANES, activation == CBP_RELU ? relu(acc[q]) : acc[q]);
-    }
+    for (int p = 0; p < P; p++)
+        UNROLL
+        for (int v = 0; v < V; v++) {
+            const vec z_v = acc[p * V + v];
+            if (z) store(z + p * step + v * LANES, z_v);
+            store(a + p * step + v * LANES, activation == CBP_RELU ? relu(z_v) : z_v);
+        }
 }
 
 static void forward_sparse(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                           int activation, int index_bytes, const cbp_sparse_row *x,
-                           const void *W, const void *b_, ptrdiff_t stride, void *z_,
+                           int activation, int index_bytes, ptrdiff_t step,
+                           const cbp_sparse_row *x, const void *W, const void *b_, void *z_,
                            void *a_)
 {
-    const real *panels = W;
-    assert(rows >= 0 && n_in > 0 && stride % LANES == 0 && stride >= padded_width(n_out));
-    assert(index_bytes == 4 || index_bytes == 8);
+    assert(rows >= 0 && n_in > 0 && (index_bytes == 4 || index_bytes == 8));
     for (ptrdiff_t j = 0, P; j < n_out; j += P * PANEL) {
-        const ptrdiff_t V = panel_vectors(j, n_out);
-        const real *b = (const real *)b_ + j;
+        const ptrdiff_t V = panel_vectors(j, n_out), panel = j / PANEL * step;
+        const real *b = (const real *)b_ + j, *panels = (const real *)W + n_in * j;
         P = panels_abreast(n_out - j);
         for (ptrdiff_t r = 0; r < rows; r++) {
-            real *a = (real *)a_ + r * stride + j;
-            real *z = z_ ? (real *)z_ + r * stride + j : NULL;
-            RUN_SPARSE(P, V, index_bytes, forward_nonzeros, n_in, activation, x + r, panels,
-                       b, z, a);
-            if (needs_own_pass(activation)) activate_tile(1, P * V, activation, stride, a);
+            real *a = (real *)a_ + panel + r * PANEL;
+            real *z = z_ ? (real *)z_ + panel + r * PANEL : NULL;
+            if (P > 1)
+                RUN_INDEXED(forward_nonzeros, index_bytes, ABREAST, WIDE, n_in, activation,
+                            step, x + r, panels, b, z, a);
+            else if (V > 1)
+                RUN_INDEXED(forward_nonzeros, index_bytes, 1, WIDE, n_in, activation, step,
+                            x + r, panels, b, z, a);
+            else
+                RUN_INDEXED(forward_nonzeros, index_bytes, 1, 1, n_in, activation, step,
+                            x + r, panels, b, z, a);
+            if (needs_own_pass(activation))
+                for (ptrdiff_t p = 0; p < P; p++)
+                    activate_tile(1, V, activation, a + p * step);
         }
-        panels += n_in * P * V * LANES;
     }
 }
 
-INLINE void gradient_nonzeros(const int P, const int V, const int index_bytes,
-                              ptrdiff_t n_in, const cbp_sparse_row *x, const real *delta,
-                              real *panels)
+INLINE void gradient_nonzeros(const int index_bytes, const int V, ptrdiff_t n_in,
+                              const cbp_sparse_row *x, const real *delta, real *panel)
 {
     const real *values = x->values;
-    vec d[MOST_VECTORS];
+    vec d[WIDE];
     UNROLL
-    for (int q = 0; q < P * V; q++) d[q] = load(delta + q * LANES);
+    for (int v = 0; v < V; v++) d[v] = load(delta + v * LANES);
     for (ptrdiff_t i = 0; i < x->count; i++) {
-        real *grad = panels + column_of(index_bytes, x, i, n_in) * V * LANES;
+        real *grad = panel + column_of(index_bytes, x, i, n_in) * V * LANES;
         const vec a_k = broadcast(values[i]);
         UNROLL
-        for (int p = 0; p < P; p++)
-            UNROLL
-            for (int v = 0; v < V; v++) {
-                real *g = grad + (p * n_in * V + v) * LANES;
-                store(g, load(g) + a_k * d[p * V + v]);
-            }
+        for (int v = 0; v < V; v++)
+            store(grad + v * LANES, load(grad + v * LANES) + a_k * d[v]);
     }
 }
 
-static void gradient_sparse(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                            int index_bytes, const cbp_sparse_row *x, ptrdiff_t stride,
-                            const void *delta_, int accumulate, void *grad_W, void *grad_b)
+static void gradient_sparse(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t width,
+                            int index_bytes, const cbp_sparse_row *x, const void *delta_,
+                            int accumulate, void *grad_W)
 {
-    real *panels = grad_W;
-    assert(rows > 0 && n_in > 0 && stride % LANES == 0 && stride >= padded_width(n_out));
-    assert(index_bytes == 4 || index_bytes == 8);
-    if (!accumulate) memset(grad_W, 0, packed_size(n_in, n_out) * sizeof(real));
-    for (ptrdiff_t j = 0, P; j < n_out; j += P * PANEL) {
-        const ptrdiff_t V = panel_vectors(j, n_out);
-        P = panels_abreast(n_out - j);
-        for (ptrdiff_t r = 0; r < rows; r++)
-            RUN_SPARSE(P, V, index_bytes, gradient_nonzeros, n_in, x + r,
-                       (const real *)delta_ + r * stride + j, panels);
-        panels += n_in * P * V * LANES;
+    const ptrdiff_t V = panel_vectors(0, width);
+    assert(rows > 0 && n_in > 0 && (index_bytes == 4 || index_bytes == 8));
+    if (!accumulate) memset(grad_W, 0, n_in * V * LANES * sizeof(real));
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const real *delta = (const real *)delta_ + r * PANEL;
+        if (V == WIDE)
+            RUN_INDEXED(gradient_nonzeros, index_bytes, WIDE, n_in, x + r, delta, grad_W);
+        else
+            RUN_INDEXED(gradient_nonzeros, index_bytes, 1, n_in, x + r, delta, grad_W);
     }
-    column_sums(rows, n_out, stride, delta_, accumulate, grad_b);
 }
 
 #endif

@@ -89,29 +89,36 @@ INLINE vec square_root(vec x)
 #endif
 }
 
+/* By halves, which waits for fewer additions than one after the other. */
 INLINE real lane_sum(vec x)
 {
-    real lanes[LANES], sum = 0;
+    real lanes[LANES];
     store(lanes, x);
-    for (ptrdiff_t i = 0; i < LANES; i++) sum += lanes[i];
-    return sum;
+    UNROLL
+    for (ptrdiff_t half = LANES / 2; half; half /= 2)
+        UNROLL
+        for (ptrdiff_t i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
 }
 
 INLINE real lane_max(vec x)
 {
-    real lanes[LANES], max;
+    real lanes[LANES];
     store(lanes, x);
-    max = lanes[0];
-    for (ptrdiff_t i = 1; i < LANES; i++) max = lanes[i] > max ? lanes[i] : max;
-    return max;
+    UNROLL
+    for (ptrdiff_t half = LANES / 2; half; half /= 2)
+        UNROLL
+        for (ptrdiff_t i = 0; i < half; i++)
+            lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
+    return lanes[0];
 }
 
 /* All ones in the lanes below n, zeros above. */
 INLINE ivec mask_first(ptrdiff_t n)
 {
-    ivec mask;
-    for (ptrdiff_t i = 0; i < LANES; i++) mask[i] = -(integer)(i < n);
-    return mask;
+    static const integer lane[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const ivec number = bits(load((const real *)lane));
+    return number < (integer)n - (ivec){0};
 }
 
 #else /* plain path */
