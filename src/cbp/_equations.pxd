@@ -80,13 +80,16 @@ cdef inline void weighted_input(
                       row_of(net, below.a, rows.first), layer.W, layer.b, z, a)
 
 
-cdef inline void forward_pass(const Net *net, Rows rows, bint keep_z) noexcept nogil:
-    """z^l = a^{l-1} W^l + b^l and a^l = g(z^l), up to z^L."""
+cdef inline void forward_pass(const Net *net, Rows rows, bint keep_all) noexcept nogil:
+    """z^l = a^{l-1} W^l + b^l and a^l = g(z^l), up to z^L.
+
+    Training needs no z of hidden layers, and no a^L: g' is computed from a.
+    """
     cdef Py_ssize_t l
     cdef Layer *layer
     for l in range(1, net.L):
         layer = &net.layer[l]
-        weighted_input(net, rows, l, net.activation, layer.z if keep_z else NULL,
+        weighted_input(net, rows, l, net.activation, layer.z if keep_all else NULL,
                        layer.a)
     weighted_input(net, rows, net.L, CBP_IDENTITY, NULL, net.layer[net.L].z)
 
@@ -98,7 +101,7 @@ cdef inline void output(const Net *net, Rows rows) noexcept nogil:
                  row_of(net, layer.z, rows.first), row_of(net, layer.a, rows.first))
 
 
-cdef inline void output_error(const Net *net, Rows rows) noexcept nogil:
+cdef inline void output_error(const Net *net, Rows rows, bint keep_all) noexcept nogil:
     """BP1: delta^L = dC_0/da^L * g'(z^L), with a^L and C_0 on the way.
 
     delta^l is linear in delta^L: to weigh this one by the sample's weight weighs all.
@@ -108,7 +111,7 @@ cdef inline void output_error(const Net *net, Rows rows) noexcept nogil:
     cdef void *delta = row_of(net, layer.delta, rows.first)
     net.k.error_signal(rows.n, layer.n, net.output_activation, net.loss, net.step,
                        row_of(net, layer.z, rows.first),
-                       row_of(net, net.targets, rows.first),
+                       row_of(net, net.targets, rows.first), keep_all,
                        row_of(net, layer.a, rows.first), delta,
                        <char *>net.losses + skip)
     if net.weights != NULL:
@@ -143,7 +146,8 @@ cdef inline bint is_sparse(const Net *net, const Slab *slab) noexcept nogil:
 
 
 cdef inline void gradient(
-    const Net *net, Py_ssize_t rows, const Slab *slab, bint accumulate
+    const Net *net, Py_ssize_t rows, const Slab *slab, bint accumulate, void *grad_W,
+    void *grad_b
 ) noexcept nogil:
     """BP3: dC_0/db^l = delta^l; BP4: dC_0/dW^l = a^{l-1} delta^l; summed over rows.
 
@@ -151,9 +155,7 @@ cdef inline void gradient(
     brings the gradients of all.
     """
     cdef Layer *below = &net.layer[slab.l - 1]
-    cdef Layer *layer = &net.layer[slab.l]
-    cdef void *delta = panel_of(net, layer.delta, slab.column)
-    cdef void *grad_W = slab_of(net, slab, layer.grad_W)
+    cdef void *delta = panel_of(net, net.layer[slab.l].delta, slab.column)
     if is_sparse(net, slab):
         if slab.node == 0:
             net.k.gradient_sparse(rows, below.n, slab.width, net.index_bytes, net.x,
@@ -162,8 +164,7 @@ cdef inline void gradient(
         net.k.gradient(rows, slab.nodes, slab.width, net.step,
                        panel_of(net, below.a, slab.node), delta, accumulate, grad_W)
     if slab.node == 0:
-        net.k.column_sums(rows, slab.width, delta, accumulate,
-                          <char *>layer.grad_b + slab.column * net.itemsize)
+        net.k.column_sums(rows, slab.width, delta, accumulate, grad_b)
 
 
 cdef inline void *slab_of(
@@ -174,6 +175,13 @@ cdef inline void *slab_of(
     return <char *>weights + net.itemsize * (
         n_in * slab.column + slab.node * slab.width
     )
+
+
+cdef inline void *part_of(
+    const Net *net, const Slab *slab, void *intercepts
+) noexcept nogil:
+    """Where the panel of a slab begins in a vector that is padded like b."""
+    return <char *>intercepts + slab.column * net.itemsize
 
 
 cdef inline void transposed_copy(const Net *net, const Slab *slab) noexcept nogil:

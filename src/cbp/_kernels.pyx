@@ -57,10 +57,11 @@ cdef dict LOSS_CODES = {
 }
 
 cdef enum:
-    # A block's activations and error signals fill a good part of a second-level cache.
-    BLOCK_BYTES = 512 * 1024
-    MOST_BLOCK_ROWS = 256
-    FEWEST_BLOCK_ROWS = 32
+    # Of a block's activations and error signals: a large block spares the gradients and
+    # the weights a round trip through the memory, a larger one than this gains nothing.
+    BLOCK_BYTES = 16 * 1024 * 1024
+    MOST_BLOCK_ROWS = 516
+    FEWEST_BLOCK_ROWS = 36
     # Rows by which panels are longer than the block: panels a power of two apart would
     # crowd into a few sets of the cache.
     SKEW_ROWS = 8
@@ -207,10 +208,13 @@ cdef class Propagator:
         cdef int members = <int>max(1, min(self.n_threads, tiles))
         if work < members * work_per_thread:
             members = <int>max(1.0, work / work_per_thread)
-        if members != self.team_members:
-            cbp_team_stop(self.run.team)
-            self.run.team = cbp_team_start(members) if members > 1 else NULL
-            self.team_members = members
+        if members == self.team_members:
+            return
+        cbp_team_stop(self.run.team)
+        self.run.team = NULL
+        self.team_members = members
+        if members > 1:
+            self.run.team = cbp_team_start(members)
 
     cdef Py_ssize_t _block_rows(self):
         cdef const cbp_kernels *k = self.run.net.k
@@ -474,7 +478,7 @@ cdef class Propagator:
                 feed_X(net, &self.run.samples, start, rows)
                 feed_targets(net, &self.run.samples, start, rows)
                 forward_pass(net, rows, True)
-                output_error(net, rows)
+                output_error(net, rows, True)
                 backward_pass(net, rows)
                 input_gradient(net, rows)
                 net.k.pick(rows.n, NULL, net.losses, losses + start * net.itemsize)

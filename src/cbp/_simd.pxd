@@ -23,6 +23,8 @@ cdef extern from "simd.h" nogil:
         void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                           const void *, void *) noexcept nogil
+        void (*prefetch)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const ptrdiff_t *,
+                         const void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const void *, ptrdiff_t,
                        ptrdiff_t, void *) noexcept nogil
         void (*one_hot)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const int32_t *,
@@ -49,7 +51,8 @@ cdef extern from "simd.h" nogil:
         void (*output)(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                        void *) noexcept nogil
         void (*error_signal)(ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t, const void *,
-                             const void *, void *, void *, void *) noexcept nogil
+                             const void *, int, void *, void *,
+                             void *) noexcept nogil
         void (*weigh)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                       void *) noexcept nogil
         void (*regularize)(ptrdiff_t, const void *, void *, double,

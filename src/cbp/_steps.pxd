@@ -19,8 +19,8 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
 
 from cbp._equations cimport (
-    Net, Rows, Slab, backward_pass, forward_pass, gradient, is_sparse, output,
-    output_error, row_of, slab_of, transposed_copy,
+    Layer, Net, Rows, Slab, backward_pass, forward_pass, gradient, is_sparse, output,
+    output_error, part_of, row_of, slab_of, transposed_copy,
 )
 from cbp._simd cimport cbp_clock, cbp_flush_subnormals, cbp_restore_subnormals
 from cbp._team cimport cbp_team, cbp_team_wait
@@ -33,6 +33,12 @@ cdef extern from "assert.h" nogil:
 cdef enum:
     # Multiply-adds between two looks at the clock: some hundred microseconds.
     LOOK_EVERY = 4_000_000
+    # Bytes of X that a cache keeps from one epoch to the next.
+    AT_HAND = 64 * 1024
+    # Of a prediction, that go through all layers while they are in the cache.
+    ROWS_AT_ONCE = 96
+    # Bytes of a row after which the hardware foresees the rest.
+    FORESEEN = 512
 
 
 ctypedef struct Samples:
@@ -165,17 +171,59 @@ cdef inline void feed_targets(
                    <char *>net.weights + rows.first * net.itemsize)
 
 
+cdef inline bint asks(const Net *net, const Samples *samples) noexcept nogil:
+    """Whether the rows of X come in an order that no hardware foresees, from far away."""
+    return samples.order != NULL and not net.index_bytes and (
+        samples.X_rows * samples.X_row_bytes > AT_HAND
+    )
+
+
+cdef inline void ask_for(
+    const Net *net, const Samples *samples, Py_ssize_t start, Rows rows
+) noexcept nogil:
+    """Have the memory bring the rows that `feed_X` and `feed_targets` will read."""
+    cdef Py_ssize_t first = start + rows.first
+    cdef Py_ssize_t count = min(rows.n, samples.n - first)
+    cdef Py_ssize_t n_bytes = net.layer[net.L].n * net.itemsize
+    cdef const ptrdiff_t *order = samples.order + first
+    if count <= 0:
+        return
+    net.k.prefetch(count, samples.X_row_bytes, min(samples.X_row_bytes, FORESEEN), order,
+                   samples.X)
+    if samples.y_is_classes:
+        n_bytes = sizeof(int32_t)
+    net.k.prefetch(count, n_bytes, n_bytes, order, samples.y)
+
+
 # ---- shares ------------------------------------------------------------------------
+
+
+cdef inline Py_ssize_t next_part(Py_ssize_t left, Py_ssize_t most) noexcept nogil:
+    """Rows to take next, in parts of equal size: none ends in a sliver."""
+    cdef Py_ssize_t parts
+    if left <= most:
+        return left
+    parts = (left + most - 1) // most
+    return (left + parts - 1) // parts
 
 
 cdef inline Rows share_of_rows(
     const Net *net, Py_ssize_t rows, int member, int members
 ) noexcept nogil:
     """Whole tiles of rows, about as many for each member."""
+    if members == 1:
+        return Rows(0, rows)
     cdef Py_ssize_t tile = net.k.tile_rows, tiles = (rows + tile - 1) // tile
     cdef Py_ssize_t first = tiles * member // members * tile
     cdef Py_ssize_t end = tiles * (member + 1) // members * tile
     return Rows(min(first, rows), min(end, rows) - min(first, rows))
+
+
+cdef inline Rows part_of_rows(
+    Rows rows, Py_ssize_t part, Py_ssize_t parts
+) noexcept nogil:
+    cdef Py_ssize_t first = rows.n * part // parts, end = rows.n * (part + 1) // parts
+    return Rows(rows.first + first, end - first)
 
 
 cdef inline Py_ssize_t first_slab(
@@ -201,13 +249,13 @@ cdef inline Py_ssize_t first_slab(
 
 
 cdef inline double update_part(
-    const Run *run, const Place *place, void *params, Py_ssize_t n, double alpha
+    const Run *run, const Place *place, const void *grad, void *params, Py_ssize_t n,
+    double alpha,
 ) noexcept nogil:
     """n packed parameters; returns their sum of squares as it was before."""
     cdef const Net *net = &run.net
     cdef const Solver *solver = &run.solver
     cdef Py_ssize_t skip = <char *>params - <char *>run.params
-    cdef void *grad = <char *>run.grad + skip
     cdef void *m = <char *>run.m + skip
     cdef void *v = <char *>run.v + skip
     cdef double rate = solver.learning_rate
@@ -219,18 +267,21 @@ cdef inline double update_part(
                      m, params)
 
 
-cdef inline void update(const Run *run, const Place *place, Py_ssize_t s) noexcept nogil:
+cdef inline void update(
+    const Run *run, const Place *place, Py_ssize_t s, const void *grad_W,
+    const void *grad_b,
+) noexcept nogil:
     """The step for one slab, with the gradient summed over the batch.
 
     Only coefs are penalised.
     """
     cdef const Net *net = &run.net
     cdef const Slab *slab = &run.slabs[s]
-    cdef void *W = slab_of(net, slab, net.layer[slab.l].W)
-    cdef char *b = <char *>net.layer[slab.l].b
-    run.squares[s] = update_part(run, place, W, slab.nodes * slab.width, run.alpha)
+    cdef Layer *layer = &net.layer[slab.l]
+    run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, layer.W),
+                                 slab.nodes * slab.width, run.alpha)
     if slab.node == 0:
-        update_part(run, place, b + slab.column * net.itemsize, slab.width, 0.0)
+        update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.width, 0.0)
     transposed_copy(net, slab)
 
 
@@ -260,18 +311,16 @@ cdef inline Py_ssize_t rows_of_batch(const Run *run, const Place *place) noexcep
 
 
 cdef inline Py_ssize_t rows_of_block(const Run *run, const Place *place) noexcept nogil:
-    """Blocks of equal size: no batch ends in a sliver."""
-    cdef Py_ssize_t left = rows_of_batch(run, place) - place.row
-    cdef Py_ssize_t blocks = (left + run.block_rows - 1) // run.block_rows
-    return (left + blocks - 1) // blocks
+    return next_part(rows_of_batch(run, place) - place.row, run.block_rows)
 
 
 cdef inline void propagate(Run *run, const Place *place, Rows rows) noexcept nogil:
+    """Forward pass, C_0, BP1 and BP2."""
     cdef Py_ssize_t start = place.batch_start + place.row
     feed_X(&run.net, &run.samples, start, rows)
     feed_targets(&run.net, &run.samples, start, rows)
     forward_pass(&run.net, rows, False)
-    output_error(&run.net, rows)
+    output_error(&run.net, rows, False)
     backward_pass(&run.net, rows)
 
 
@@ -281,12 +330,27 @@ cdef inline void begin_step(const Run *run, Place *place) noexcept nogil:
     place.power_2 *= run.solver.beta_2
 
 
+cdef inline void work_off(
+    Run *run, const Place *place, Py_ssize_t rows, Py_ssize_t s, bint steps
+) noexcept nogil:
+    """A block's part of the gradient of a slab, and the step once it is the last."""
+    cdef const Net *net = &run.net
+    cdef const Slab *slab = &run.slabs[s]
+    cdef Layer *layer = &net.layer[slab.l]
+    cdef void *grad_W = slab_of(net, slab, layer.grad_W)
+    cdef void *grad_b = part_of(net, slab, layer.grad_b)
+    gradient(net, rows, slab, place.row > 0, grad_W, grad_b)
+    if steps:
+        update(run, place, s, grad_W, grad_b)
+
+
 cdef inline void train(void *job, int member, int members) noexcept nogil:
     """Go on with the epoch until its end or the deadline, one block at least."""
     cdef Run *run = <Run *>job
     cdef const Net *net = &run.net
     cdef Place place = run.place
     cdef Py_ssize_t s, rows, batch_rows
+    cdef Rows mine, part
     cdef Py_ssize_t slab = first_slab(run, member, members)
     cdef Py_ssize_t last_slab = first_slab(run, member + 1, members)
     cdef double work = 0
@@ -295,7 +359,8 @@ cdef inline void train(void *job, int member, int members) noexcept nogil:
     while place.batch_start < run.samples.n:
         batch_rows, rows = rows_of_batch(run, &place), rows_of_block(run, &place)
         c_assert(0 < rows <= run.block_rows)
-        propagate(run, &place, share_of_rows(net, rows, member, members))
+        mine = share_of_rows(net, rows, member, members)
+        propagate(run, &place, mine)
         if members > 1:
             cbp_team_wait(run.team)
 
@@ -308,9 +373,11 @@ cdef inline void train(void *job, int member, int members) noexcept nogil:
         if steps:
             begin_step(run, &place)
         for s in range(slab, last_slab):
-            gradient(net, rows, &run.slabs[s], place.row > 0)
-            if steps:
-                update(run, &place, s)
+            work_off(run, &place, rows, s, steps)
+            if asks(net, &run.samples):
+                # A few rows at a time, so that the memory keeps up.
+                part = part_of_rows(mine, s - slab, last_slab - slab)
+                ask_for(net, &run.samples, place.batch_start + place.row + rows, part)
         if member == 0:
             place.loss += net.k.weighted_sum(rows, net.weights, net.losses)
             work += rows * run.work_per_row
@@ -337,7 +404,7 @@ cdef inline void predict(void *job, int member, int members) noexcept nogil:
     cdef Run *run = <Run *>job
     cdef const Net *net = &run.net
     cdef Py_ssize_t n = net.layer[net.L].n, tile = net.k.tile_rows
-    cdef Py_ssize_t most = max(run.block_rows // members // tile, 1) * tile
+    cdef Py_ssize_t most = min(ROWS_AT_ONCE, run.block_rows // members) // tile * tile
     cdef Py_ssize_t start = run.start + member * most
     cdef Rows rows
     while start < run.end:

@@ -29,13 +29,14 @@ static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
     }
 }
 
+/* Four sums, because one would wait for each addition. */
 static double weighted_sum(ptrdiff_t n, const void *weights_, const void *values_)
 {
     const real *weights = weights_, *values = values_;
-    double sum = 0;
+    double sum[4] = {0};
     for (ptrdiff_t i = 0; i < n; i++)
-        sum += weights ? (double)weights[i] * (double)values[i] : (double)values[i];
-    return sum;
+        sum[i % 4] += (weights ? (double)weights[i] : 1.0) * (double)values[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 const cbp_kernels CBP_TABLE = {
@@ -47,6 +48,7 @@ const cbp_kernels CBP_TABLE = {
     .pack = pack,
     .unpack = unpack,
     .transpose = transpose,
+    .prefetch = prefetch,
     .gather = gather,
     .one_hot = one_hot,
     .pick = pick,

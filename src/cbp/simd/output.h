@@ -186,16 +186,36 @@ typedef struct {
     real vectors[PANEL * LANES];
 } samples_in_lanes;
 
+/* So few columns move sooner one by one than by transposing squares. */
+#define FEW_COLUMNS (LANES / 4)
+
 INLINE void to_lanes(ptrdiff_t rows, ptrdiff_t n, const real *block, samples_in_lanes *out)
 {
-    if (rows < LANES) memset(out, 0, sizeof *out);
-    for (ptrdiff_t j = 0; j < n; j++)
-        for (ptrdiff_t i = 0; i < rows; i++)
-            out->vectors[j * LANES + i] = block[i * PANEL + j];
+    if (rows == LANES && n > FEW_COLUMNS) {
+        for (ptrdiff_t j = 0; j < n; j += LANES)
+            copy_transposed(PANEL, block + j, LANES, out->vectors + j * LANES);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < n; j++) {
+        real *column = out->vectors + j * LANES;
+        if (rows == LANES) {
+            store(column, load_strided(PANEL, block + j));
+        } else {
+            store(column, broadcast(0));
+            for (ptrdiff_t i = 0; i < rows; i++) column[i] = block[i * PANEL + j];
+        }
+    }
 }
 
-INLINE void from_lanes(ptrdiff_t rows, ptrdiff_t n, const samples_in_lanes *in, real *block)
+INLINE void from_lanes(ptrdiff_t rows, ptrdiff_t n, samples_in_lanes *in, real *block)
 {
+    if (rows == LANES && n > FEW_COLUMNS) {
+        const ptrdiff_t padded = round_up(n, LANES);
+        memset(in->vectors + n * LANES, 0, (padded - n) * LANES * sizeof(real));
+        for (ptrdiff_t j = 0; j < n; j += LANES)
+            copy_transposed(LANES, in->vectors + j * LANES, PANEL, block + j);
+        return;
+    }
     for (ptrdiff_t j = 0; j < n; j++)
         for (ptrdiff_t i = 0; i < rows; i++)
             block[i * PANEL + j] = in->vectors[j * LANES + i];
@@ -221,8 +241,8 @@ static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
 }
 
 static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t step, const void *z_, const void *targets, void *a_,
-                         void *delta_, void *sample_losses)
+                         ptrdiff_t step, const void *z_, const void *targets, int keep_a,
+                         void *a_, void *delta_, void *sample_losses)
 {
     const real *z = z_, *y = targets;
     real *a = a_, *delta = delta_, *C = sample_losses, C_i[LANES];
@@ -242,7 +262,7 @@ static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
         to_lanes(here, n, y + at, &y_i);
         store(C_i, loss_and_delta(0, n, activation, loss, step, z_i.vectors, y_i.vectors,
                                   a_i.vectors, delta_i.vectors));
-        from_lanes(here, n, &a_i, a + at);
+        if (keep_a) from_lanes(here, n, &a_i, a + at);
         from_lanes(here, n, &delta_i, delta + at);
         for (ptrdiff_t r = 0; r < here; r++) C[i + r] = C_i[r];
     }

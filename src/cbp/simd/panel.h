@@ -38,6 +38,29 @@ static ptrdiff_t packed_size(ptrdiff_t n_rows, ptrdiff_t n_columns)
     return n_rows * round_up(n_columns, LANES);
 }
 
+/* n < LANES reals: a loop would take longer to set up than to run. */
+INLINE void copy_few(ptrdiff_t n, const real *from, real *to)
+{
+#define COPY_IF_IN(size)                                                              \
+    if (LANES > size && n & size) {                                                   \
+        memcpy(to, from, size * sizeof(real));                                        \
+        from += size;                                                                 \
+        to += size;                                                                   \
+    }
+    COPY_IF_IN(8)
+    COPY_IF_IN(4)
+    COPY_IF_IN(2)
+    COPY_IF_IN(1)
+#undef COPY_IF_IN
+}
+
+INLINE void copy(ptrdiff_t n, const real *from, real *to)
+{
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) store(to + i, load(from + i));
+    copy_few(n - i, from + i, to + i);
+}
+
 /* ---- parameters ----------------------------------------------------------------- */
 
 static void pack(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain_, void *packed_)
@@ -48,13 +71,8 @@ static void pack(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain_, void
         const ptrdiff_t width = panel_vectors(j, n_columns) * LANES;
         const ptrdiff_t filled = smaller(n_columns - j, width);
         for (ptrdiff_t k = 0; k < n_rows; k++, packed += width) {
-            const real *row = plain + k * n_columns + j;
-            if (filled == PANEL) {
-                memcpy(packed, row, PANEL * sizeof(real));
-            } else {
-                for (ptrdiff_t c = 0; c < filled; c++) packed[c] = row[c];
-                for (ptrdiff_t c = filled; c < width; c++) packed[c] = 0;
-            }
+            store(packed + width - LANES, broadcast(0));
+            copy(filled, plain + k * n_columns + j, packed);
         }
     }
 }
@@ -66,65 +84,103 @@ static void unpack(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed_, v
     for (ptrdiff_t j = 0; j < n_columns; j += PANEL) {
         const ptrdiff_t width = panel_vectors(j, n_columns) * LANES;
         const ptrdiff_t filled = smaller(n_columns - j, width);
-        for (ptrdiff_t k = 0; k < n_rows; k++, packed += width) {
-            real *row = plain + k * n_columns + j;
-            if (filled == PANEL)
-                memcpy(row, packed, PANEL * sizeof(real));
-            else
-                for (ptrdiff_t c = 0; c < filled; c++) row[c] = packed[c];
-        }
+        for (ptrdiff_t k = 0; k < n_rows; k++, packed += width)
+            copy(filled, packed, plain + k * n_columns + j);
     }
+}
+
+/* LANES rows and columns; a row of `from` and of `to` is so many reals long. */
+INLINE void copy_transposed(ptrdiff_t from_row, const real *from, ptrdiff_t to_row, real *to)
+{
+    vec square[LANES];
+    UNROLL
+    for (ptrdiff_t i = 0; i < LANES; i++) square[i] = load(from + i * from_row);
+    transpose_square(square);
+    UNROLL
+    for (ptrdiff_t i = 0; i < LANES; i++) store(to + i * to_row, square[i]);
 }
 
 static void transpose(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t node, ptrdiff_t nodes,
                       ptrdiff_t column, const void *W_, void *WT_)
 {
     const ptrdiff_t width = panel_vectors(column, n_out) * LANES;
-    const ptrdiff_t filled = smaller(n_out - column, width);
+    const ptrdiff_t end = node + nodes, columns = smaller(n_out - column, width);
     const real *W = (const real *)W_ + n_in * column;
-    assert(node % PANEL == 0 && column % PANEL == 0 && node + nodes <= n_in);
-    for (ptrdiff_t k = node; k < node + nodes; k += PANEL) {
-        const ptrdiff_t width_T = panel_vectors(k, n_in) * LANES;
-        const ptrdiff_t filled_T = smaller(n_in - k, width_T);
-        real *WT = (real *)WT_ + n_out * k + column * width_T;
-        for (ptrdiff_t c = 0; c < filled; c++)
-            for (ptrdiff_t r = 0; r < filled_T; r++)
-                WT[c * width_T + r] = W[(k + r) * width + c];
+    assert(node % PANEL == 0 && column % PANEL == 0 && end <= n_in);
+    for (ptrdiff_t k = node; k < end; k += LANES) {
+        const ptrdiff_t panel_T = k / PANEL * PANEL;
+        const ptrdiff_t width_T = panel_vectors(panel_T, n_in) * LANES;
+        real *WT = (real *)WT_ + n_out * panel_T + column * width_T + k % PANEL;
+        const ptrdiff_t rows = smaller(end - k, LANES);
+        for (ptrdiff_t j = 0; j < columns; j += LANES)
+            if (rows == LANES && columns - j >= LANES)
+                copy_transposed(width, W + k * width + j, width_T, WT + j * width_T);
+            else
+                for (ptrdiff_t c = j; c < smaller(j + LANES, columns); c++)
+                    for (ptrdiff_t r = 0; r < rows; r++)
+                        WT[c * width_T + r] = W[(k + r) * width + c];
     }
 }
 
 /* ---- a block --------------------------------------------------------------------- */
 
-/* Rows of the future that gather asks the memory for: X may be larger than any cache,
- * and no hardware foresees a shuffled order. */
-#define ROWS_AHEAD 4
-
-INLINE void prefetch_row(ptrdiff_t n, const real *row)
+static void prefetch(ptrdiff_t rows, ptrdiff_t row_bytes, ptrdiff_t bytes,
+                     const ptrdiff_t *order, const void *source)
 {
 #if VECTOR_BYTES
-    for (ptrdiff_t j = 0; j < n; j += 64 / sizeof(real)) __builtin_prefetch(row + j);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const char *row = (const char *)source + (order ? order[i] : i) * row_bytes;
+        for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
+    }
 #else
-    (void)n, (void)row;
+    (void)rows, (void)row_bytes, (void)bytes, (void)order, (void)source;
 #endif
 }
 
-static void gather(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source,
+INLINE const real *row_at(ptrdiff_t i, const ptrdiff_t *order, const void *source,
+                          ptrdiff_t row_bytes)
+{
+    return (const real *)((const char *)source + (order ? order[i] : i) * row_bytes);
+}
+
+/* `size` (a constant) columns of all rows. */
+INLINE void gather_columns(const ptrdiff_t size, ptrdiff_t rows, const ptrdiff_t *order,
+                           const real *source, ptrdiff_t row_bytes, real *out)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, out += PANEL)
+        memcpy(out, row_at(i, order, source, row_bytes), size * sizeof(real));
+}
+
+/* Row by row, or, within a panel, some columns at a time: a loop over few columns would
+ * take longer to set up than to run. */
+static void gather(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source_,
                    ptrdiff_t row_bytes, ptrdiff_t step, void *out_)
 {
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        const real *row =
-            (const real *)((const char *)source + (order ? order[i] : i) * row_bytes);
-        real *out = (real *)out_ + i * PANEL;
-        ptrdiff_t j = 0;
-        if (order && i + ROWS_AHEAD < rows)
-            prefetch_row(n, (const real *)((const char *)source +
-                                           order[i + ROWS_AHEAD] * row_bytes));
-        for (; j + PANEL <= n; j += PANEL, out += step)
-            UNROLL
-            for (ptrdiff_t v = 0; v < WIDE; v++)
-                store(out + v * LANES, load(row + j + v * LANES));
-        for (ptrdiff_t c = 0; j + c < n; c++) out[c] = row[j + c];
+    const real *source = source_;
+    real *out = out_;
+    if (n > PANEL) {
+        for (ptrdiff_t i = 0; i < rows; i++, out += PANEL) {
+            const real *row = row_at(i, order, source, row_bytes);
+            ptrdiff_t j = 0;
+            for (; j + PANEL <= n; j += PANEL) copy(PANEL, row + j, out + column_at(j, step));
+            copy(n - j, row + j, out + column_at(j, step));
+        }
+        return;
     }
+#define GATHER_IF(condition, size)                                                    \
+    if (condition) {                                                                  \
+        gather_columns(size, rows, order, source, row_bytes, out);                    \
+        source += size;                                                               \
+        out += size;                                                                  \
+    }
+    GATHER_IF(n >= LANES, LANES)
+    GATHER_IF(n == PANEL, LANES)
+    n %= LANES;
+    GATHER_IF(n & 8, 8)
+    GATHER_IF(n & 4, 4)
+    GATHER_IF(n & 2, 2)
+    GATHER_IF(n & 1, 1)
+#undef GATHER_IF
 }
 
 static void scatter(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *source,
@@ -134,11 +190,8 @@ static void scatter(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *sou
     for (ptrdiff_t i = 0; i < rows; i++, out += n) {
         const real *row = (const real *)source + i * PANEL;
         ptrdiff_t j = 0;
-        for (; j + PANEL <= n; j += PANEL, row += step)
-            UNROLL
-            for (ptrdiff_t v = 0; v < WIDE; v++)
-                store(out + j + v * LANES, load(row + v * LANES));
-        for (ptrdiff_t c = 0; j + c < n; c++) out[j + c] = row[c];
+        for (; j + PANEL <= n; j += PANEL, row += step) copy(PANEL, row, out + j);
+        copy(n - j, row, out + j);
     }
 }
 

@@ -250,34 +250,53 @@ INLINE void gradient_tile(const int M, const int V, ptrdiff_t rows, const real *
         for (int v = 0; v < V; v++) store(grad + (m * V + v) * LANES, acc[m][v]);
 }
 
+/* So many rows of a panel of a and of one of delta stay in the first cache while all
+ * tiles of a slab pass. */
+#define ROWS_OF_PASS (12288 / (ptrdiff_t)(PANEL * sizeof(real)))
+
 static void gradient(ptrdiff_t rows, ptrdiff_t nodes, ptrdiff_t width, ptrdiff_t step,
-                     const void *a_in_, const void *delta, int accumulate, void *grad_W)
+                     const void *a_in_, const void *delta_, int accumulate, void *grad_W)
 {
     const ptrdiff_t V = panel_vectors(0, width);
-    real *grad = grad_W;
+    const ptrdiff_t passes = (rows + ROWS_OF_PASS - 1) / ROWS_OF_PASS;
     assert(rows > 0 && nodes > 0 && 0 < width);
-    for (ptrdiff_t k = 0; k < nodes; k += PANEL) {
-        const real *a_in = (const real *)a_in_ + k / PANEL * step;
-        const ptrdiff_t n = smaller(PANEL, nodes - k);
-        for (ptrdiff_t i = 0, M; i < n; i += M) {
-            M = tile_rows(V, n - i);
-            RUN_TILE(M, V, gradient_tile, rows, a_in + i, delta, accumulate, grad);
-            grad += M * V * LANES;
+    for (ptrdiff_t pass = 0, r = 0, end; pass < passes; pass++, r = end) {
+        const real *delta = (const real *)delta_ + r * PANEL;
+        real *grad = grad_W;
+        end = rows * (pass + 1) / passes;
+        for (ptrdiff_t k = 0; k < nodes; k += PANEL) {
+            const real *a_in = (const real *)a_in_ + k / PANEL * step + r * PANEL;
+            const ptrdiff_t n = smaller(PANEL, nodes - k);
+            for (ptrdiff_t i = 0, M; i < n; i += M) {
+                M = tile_rows(V, n - i);
+                RUN_TILE(M, V, gradient_tile, end - r, a_in + i, delta, accumulate || r,
+                         grad);
+                grad += M * V * LANES;
+            }
         }
     }
 }
 
-static void column_sums(ptrdiff_t rows, ptrdiff_t width, const void *delta_, int accumulate,
-                        void *sums_)
+INLINE void column_sums_of(const int V, ptrdiff_t rows, const real *delta, int accumulate,
+                           real *sums)
 {
-    const ptrdiff_t V = panel_vectors(0, width);
-    real *sums = sums_;
-    for (ptrdiff_t v = 0; v < V; v++) {
-        const real *delta = (const real *)delta_ + v * LANES;
-        vec sum = accumulate ? load(sums + v * LANES) : broadcast(0);
-        for (ptrdiff_t i = 0; i < rows; i++) sum = sum + load(delta + i * PANEL);
-        store(sums + v * LANES, sum);
-    }
+    vec sum[WIDE];
+    UNROLL
+    for (int v = 0; v < V; v++) sum[v] = accumulate ? load(sums + v * LANES) : broadcast(0);
+    for (ptrdiff_t i = 0; i < rows; i++, delta += PANEL)
+        UNROLL
+        for (int v = 0; v < V; v++) sum[v] = sum[v] + load(delta + v * LANES);
+    UNROLL
+    for (int v = 0; v < V; v++) store(sums + v * LANES, sum[v]);
+}
+
+static void column_sums(ptrdiff_t rows, ptrdiff_t width, const void *delta, int accumulate,
+                        void *sums)
+{
+    if (panel_vectors(0, width) == WIDE)
+        column_sums_of(WIDE, rows, delta, accumulate, sums);
+    else
+        column_sums_of(1, rows, delta, accumulate, sums);
 }
 
 /* ---- one row on the plain layout -------------------------------------------------- */

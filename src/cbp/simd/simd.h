@@ -63,6 +63,9 @@ typedef struct {
     void (*transpose)(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t node, ptrdiff_t nodes,
                       ptrdiff_t column, const void *W, void *WT);
 
+    /* Ask the memory for the first `bytes` of the rows order[i], or i, of `source`. */
+    void (*prefetch)(ptrdiff_t rows, ptrdiff_t row_bytes, ptrdiff_t bytes,
+                     const ptrdiff_t *order, const void *source);
     /* Row order[i] of `source` (row_bytes apart), or row i if order is NULL, into row i of
      * a block; or the row that has a 1 at the column of its class. */
     void (*gather)(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source,
@@ -111,10 +114,10 @@ typedef struct {
                    const void *z, void *a);
 
     /* BP1: a^L, C_0 of each sample and delta^L = dC_0/dz^L from z^L and the targets
-     * in panels too. */
+     * in panels too. Whether a holds a^L afterwards is up to keep_a. */
     void (*error_signal)(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t step, const void *z, const void *targets, void *a,
-                         void *delta, void *sample_losses);
+                         ptrdiff_t step, const void *z, const void *targets, int keep_a,
+                         void *a, void *delta, void *sample_losses);
 
     /* delta *= weight of the row. */
     void (*weigh)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *weights,

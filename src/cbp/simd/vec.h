@@ -89,6 +89,69 @@ INLINE vec square_root(vec x)
 #endif
 }
 
+/* One real from each of LANES places; not by way of memory, where a load would have to
+ * wait for all the stores that it spans. */
+INLINE vec load_strided(ptrdiff_t stride, const real *p)
+{
+    vec x;
+    UNROLL
+    for (ptrdiff_t i = 0; i < LANES; i++) x[i] = p[i * stride];
+    return x;
+}
+
+#if defined(__clang__)
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (ivec){__VA_ARGS__})
+#endif
+#if defined(CBP_FLOAT64)
+#define VECTOR_LANES (VECTOR_BYTES / 8)
+#else
+#define VECTOR_LANES (VECTOR_BYTES / 4)
+#endif
+#if VECTOR_LANES == 2
+#define LOWER_HALVES 0, 2
+#define UPPER_HALVES 1, 3
+#elif VECTOR_LANES == 4
+#define LOWER_HALVES 0, 4, 1, 5
+#define UPPER_HALVES 2, 6, 3, 7
+#elif VECTOR_LANES == 8
+#define LOWER_HALVES 0, 8, 1, 9, 2, 10, 3, 11
+#define UPPER_HALVES 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#define LOWER_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define UPPER_HALVES 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#endif
+
+/* One of log2(LANES) equal rounds that transpose a square of LANES vectors: the lanes of
+ * rows i and i + LANES/2 alternate in rows 2i and 2i + 1. */
+INLINE void interleave(const vec in[LANES], vec out[LANES])
+{
+    UNROLL
+    for (ptrdiff_t i = 0; i < LANES / 2; i++) {
+        out[2 * i] = SHUFFLE(in[i], in[i + LANES / 2], LOWER_HALVES);
+        out[2 * i + 1] = SHUFFLE(in[i], in[i + LANES / 2], UPPER_HALVES);
+    }
+}
+
+INLINE void transpose_square(vec square[LANES])
+{
+    vec other[LANES];
+    interleave(square, other);
+#if VECTOR_LANES == 2
+    memcpy(square, other, sizeof other);
+#else
+    interleave(other, square);
+#if VECTOR_LANES == 8
+    interleave(square, other);
+    memcpy(square, other, sizeof other);
+#elif VECTOR_LANES == 16
+    interleave(square, other);
+    interleave(other, square);
+#endif
+#endif
+}
+
 /* By halves, which waits for fewer additions than one after the other. */
 INLINE real lane_sum(vec x)
 {
@@ -134,6 +197,8 @@ INLINE ivec bits(vec x) { ivec i; memcpy(&i, &x, sizeof i); return i; }
 INLINE vec from_bits(ivec i) { vec x; memcpy(&x, &i, sizeof x); return x; }
 INLINE ivec mask_less(vec x, vec y) { return -(ivec)(x < y); }
 INLINE vec square_root(vec x) { return (real)sqrt((double)x); }
+INLINE vec load_strided(ptrdiff_t stride, const real *p) { (void)stride; return *p; }
+INLINE void transpose_square(vec square[1]) { (void)square; }
 INLINE real lane_sum(vec x) { return x; }
 INLINE real lane_max(vec x) { return x; }
 INLINE ivec mask_first(ptrdiff_t n) { return -(ivec)(0 < n); }
