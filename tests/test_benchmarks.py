@@ -6,6 +6,7 @@ fits leaves the step alone, files. The only clock here is a fake one.
 
 from functools import partial
 
+import compare
 import instructions
 import measure
 import numpy as np
@@ -192,6 +193,68 @@ def test_speed_in_threads_is_over_that_of_one():
         "2 threads / 1": Figure(1.6, 1.4),
         "4 threads / 1": Figure(3.0),
     }
+
+
+# --- is a revision slower? -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "is_slower"),
+    [
+        (100, 149, False),  # 49 % but not 50 us
+        (100, 151, True),
+        (1000, 1149, False),  # 149 us but not 15 %
+        (1000, 1151, True),
+        (1, 40, False),
+        (1000, 500, False),
+    ],
+)
+def test_slower_is_more_than_15_percent_and_more_than_50_microseconds(
+    base, head, is_slower
+):
+    assert compare.is_slower(base, head) is is_slower
+
+
+def saved(path, microseconds, count=1000.0, dtype="float32"):
+    net = STEPS["tiny"].net
+    results = [
+        Result("steps", "tiny", "us/step", {"cbp": microseconds}, net=net),
+        Result("instructions", "tiny", "instructions/step", {"cbp": [count]}, net=net),
+        Result("latency", "tiny", "us/call", {"cbp": [5.0]}, net=net),
+    ]
+    facts = {"dtype": dtype, "processor": "P", "instruction set": "avx2"}
+    write(path, facts, results)
+    return str(path)
+
+
+def test_files_of_equal_speed(tmp_path, capsys):
+    base = saved(tmp_path / "base.json", [100.0, 110.0, 900.0])
+    head = saved(tmp_path / "head.json", [149.0, 150.0, 151.0], count=1149)
+    compare.main([base, head])
+    assert "Nothing is slower" in capsys.readouterr().out
+
+
+def test_a_slower_file_is_an_error(tmp_path):
+    base = saved(tmp_path / "base.json", [100.0, 110.0, 120.0])
+    head = saved(tmp_path / "head.json", [100.0, 200.0, 201.0])
+    with pytest.raises(SystemExit, match=r"Slower: steps tiny$"):
+        compare.main([base, head])
+
+
+def test_more_instructions_are_an_error(tmp_path):
+    base = saved(tmp_path / "base.json", [1.0])
+    head = saved(tmp_path / "head.json", [1.0], count=1151)
+    with pytest.raises(SystemExit, match=r"Slower: instructions tiny$"):
+        compare.main([base, head])
+
+
+def test_files_that_cannot_be_compared(tmp_path):
+    base = saved(tmp_path / "base.json", [1.0])
+    head = saved(tmp_path / "head.json", [1.0], dtype="float64")
+    with pytest.raises(SystemExit, match="differ in dtype: float32, float64"):
+        compare.main([base, head])
+    with pytest.raises(SystemExit, match="Compare two files"):
+        compare.main([base, "HEAD"])
 
 
 # --- all do the same work ------------------------------------------------------------
