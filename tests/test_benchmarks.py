@@ -1,11 +1,13 @@
 """What can be wrong in the benchmarks though nothing is timed.
 
 The floor by hand, what counts as a goal met and as slower, that a difference of two
-fits leaves the step alone, files. The only clock here is a fake one.
+fits leaves the step alone, files and pictures. The only clock here is a fake one.
 """
 
+import xml.etree.ElementTree as ET
 from functools import partial
 
+import charts
 import compare
 import instructions
 import measure
@@ -306,7 +308,7 @@ def test_the_total_in_a_file_of_callgrind(tmp_path):
 
 
 def sample():
-    """Results of every kind."""
+    """Results enough for every picture."""
     share, times = {"floor / cbp": Figure(0.5)}, {"1 thread": [2.0], "2 threads": [1.1]}
     return [
         *(
@@ -353,6 +355,30 @@ def test_the_verdict_counts_goals_and_names_those_missed():
         "1 of 2 goals met",
         "steps tiny: b 1 (≥ 2 MISSED)",
     ]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Paths of all of them."""
+    return charts.draw(sample(), tmp_path_factory.mktemp("pictures"))
+
+
+def test_pictures_are_drawn_and_say_what_they_show(pictures):
+    assert [path.name for path in pictures] == [
+        "performance-peers.svg",
+        "performance-shares.svg",
+        "performance-threads.svg",
+    ]
+    texts = [" ".join(ET.parse(path).getroot().itertext()) for path in pictures]
+    assert all(f"{name} " in texts[0] for name in (*STEPS, *peers.PEERS))
+    assert texts[1].count("50 %") == len(SWEEP_WIDTHS) * len(SWEEP_BATCHES) + 1
+    assert all(str(net) in texts[2] for net, _ in THREADS.values())
+
+
+def test_a_picture_without_results_is_left_out(tmp_path, pictures):
+    [path] = charts.draw(sample()[: len(STEPS)], tmp_path)
+    assert path.name == pictures[0].name
+    assert path.read_bytes() == pictures[0].read_bytes()
 
 
 # --- the command ---------------------------------------------------------------------
