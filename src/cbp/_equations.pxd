@@ -14,8 +14,9 @@ from cbp._simd cimport CBP_IDENTITY, cbp_kernels, cbp_sparse_row
 
 ctypedef struct Layer:
     Py_ssize_t n                # nodes
-    void *W                     # packed (n_{l-1}, n_l)
-    void *WT                    # packed (n_l, n_{l-1}): the transposed copy for BP2
+    bint is_narrow              # too few nodes to fill vectors with: W is kept as W^T
+    void *W                     # packed (n_{l-1}, n_l), or W^T
+    void *WT                    # packed (n_l, n_{l-1}): the copy for BP2, or W itself
     void *b                     # (padded n_l,)
     void *grad_W                # as W
     void *grad_b                # as b
@@ -45,12 +46,13 @@ ctypedef struct Rows:
     Py_ssize_t n
 
 
-ctypedef struct Slab:
-    Py_ssize_t l                # weights into this layer,
-    Py_ssize_t node             # from these nodes of the layer below,
+ctypedef struct Slab:           # of the matrix W, or W^T, of a layer
+    Py_ssize_t l
+    Py_ssize_t node             # these rows
     Py_ssize_t nodes
-    Py_ssize_t column           # to the nodes of one panel
-    Py_ssize_t width            # of that panel
+    Py_ssize_t column           # of one panel
+    Py_ssize_t width
+    Py_ssize_t intercepts       # how many, from `column` on, go with it
 
 
 cdef inline void *row_of(const Net *net, void *matrix, Py_ssize_t row) noexcept nogil:
@@ -75,6 +77,9 @@ cdef inline void weighted_input(
     if l == 1 and net.index_bytes:
         net.k.forward_sparse(rows.n, below.n, layer.n, activation, net.index_bytes,
                              net.step, net.x + rows.first, layer.W, layer.b, z, a)
+    elif layer.is_narrow:
+        net.k.forward_narrow(rows.n, below.n, layer.n, activation, net.step,
+                             row_of(net, below.a, rows.first), layer.W, layer.b, z, a)
     else:
         net.k.forward(rows.n, below.n, layer.n, activation, net.step,
                       row_of(net, below.a, rows.first), layer.W, layer.b, z, a)
@@ -154,26 +159,35 @@ cdef inline void gradient(
     The nonzeros of a sparse a^0 are not sorted into slabs: the first slab of a panel
     brings the gradients of all.
     """
+    cdef Layer *layer = &net.layer[slab.l]
     cdef Layer *below = &net.layer[slab.l - 1]
-    cdef void *delta = panel_of(net, net.layer[slab.l].delta, slab.column)
+    cdef void *delta = layer.delta
+    cdef void *a = below.a
     if is_sparse(net, slab):
         if slab.node == 0:
             net.k.gradient_sparse(rows, below.n, slab.width, net.index_bytes, net.x,
-                                  delta, accumulate, grad_W)
+                                  panel_of(net, delta, slab.column), accumulate, grad_W)
+    elif layer.is_narrow:
+        net.k.gradient(rows, slab.nodes, slab.width, net.step,
+                       panel_of(net, delta, slab.node), panel_of(net, a, slab.column),
+                       accumulate, grad_W)
     else:
         net.k.gradient(rows, slab.nodes, slab.width, net.step,
-                       panel_of(net, below.a, slab.node), delta, accumulate, grad_W)
-    if slab.node == 0:
-        net.k.column_sums(rows, slab.width, delta, accumulate, grad_b)
+                       panel_of(net, a, slab.node), panel_of(net, delta, slab.column),
+                       accumulate, grad_W)
+    if slab.intercepts:
+        net.k.column_sums(rows, slab.intercepts, panel_of(net, delta, slab.column),
+                          accumulate, grad_b)
 
 
 cdef inline void *slab_of(
     const Net *net, const Slab *slab, void *weights
 ) noexcept nogil:
     """Where a slab begins in a matrix that is packed like W."""
-    cdef Py_ssize_t n_in = net.layer[slab.l - 1].n
+    cdef Layer *layer = &net.layer[slab.l]
+    cdef Py_ssize_t rows = layer.n if layer.is_narrow else net.layer[slab.l - 1].n
     return <char *>weights + net.itemsize * (
-        n_in * slab.column + slab.node * slab.width
+        rows * slab.column + slab.node * slab.width
     )
 
 
@@ -187,6 +201,6 @@ cdef inline void *part_of(
 cdef inline void transposed_copy(const Net *net, const Slab *slab) noexcept nogil:
     """Refresh the part of W^T that a slab of W is, which BP2 reads."""
     cdef Layer *layer = &net.layer[slab.l]
-    if layer.WT != NULL:
+    if layer.WT != NULL and not layer.is_narrow:
         net.k.transpose(net.layer[slab.l - 1].n, layer.n, slab.node, slab.nodes,
                         slab.column, layer.W, layer.WT)

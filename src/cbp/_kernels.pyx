@@ -255,9 +255,18 @@ cdef class Propagator:
         cdef const cbp_kernels *k = self.run.net.k
         sizes = self.layer_sizes
         return sum(
-            k.packed_size(sizes[l], sizes[l + 1]) + k.padded_width(sizes[l + 1])
-            for l in range(len(sizes) - 1)
+            self._packed_coefs(l) + k.padded_width(sizes[l])
+            for l in range(1, len(sizes))
         )
+
+    cdef bint _is_narrow(self, Py_ssize_t l):
+        """Whether half the lanes of its only vector would be empty."""
+        return l > 1 and 2 * self.layer_sizes[l] <= self.run.net.k.padded_width(1)
+
+    cdef Py_ssize_t _packed_coefs(self, Py_ssize_t l):
+        cdef const cbp_kernels *k = self.run.net.k
+        cdef Py_ssize_t n_in = self.layer_sizes[l - 1], n = self.layer_sizes[l]
+        return k.packed_size(n, n_in) if self._is_narrow(l) else k.packed_size(n_in, n)
 
     cdef Py_ssize_t _block_bytes(self, Py_ssize_t l):
         """Of z, a or delta of a layer."""
@@ -269,13 +278,15 @@ cdef class Propagator:
         cdef Net *net = &self.run.net
         cdef Py_ssize_t n_bytes = self._block_bytes(l)
         layer.n = self.layer_sizes[l]
+        layer.is_narrow = False
         layer.WT = layer.z = layer.delta = NULL
         layer.a = take(arena, n_bytes)
         if l == 0:
             return 0
+        layer.is_narrow = self._is_narrow(l)
         layer.z = take(arena, n_bytes)
         layer.delta = take(arena, n_bytes)
-        if l > 1:
+        if l > 1 and not layer.is_narrow:
             layer.WT = take(
                 arena,
                 net.k.packed_size(layer.n, self.layer_sizes[l - 1]) * net.itemsize,
@@ -308,7 +319,9 @@ cdef class Propagator:
             layer = &net.layer[l]
             layer.W = <char *>self.run.params + skip
             layer.grad_W = <char *>self.run.grad + skip
-            skip += net.k.packed_size(net.layer[l - 1].n, layer.n) * net.itemsize
+            if layer.is_narrow:
+                layer.WT = layer.W
+            skip += self._packed_coefs(l) * net.itemsize
         for l in range(1, net.L + 1):
             layer = &net.layer[l]
             layer.b = <char *>self.run.params + skip
@@ -317,31 +330,45 @@ cdef class Propagator:
 
     # -- slabs -------------------------------------------------------------------
 
-    cdef Py_ssize_t _slab_nodes(self, Py_ssize_t l):
-        cdef Py_ssize_t n_in = self.layer_sizes[l - 1], panel = self.run.net.k.panel
-        return panel if n_in <= SLAB_PANELS * panel else SLAB_PANELS * panel
+    cdef Py_ssize_t _slab_nodes(self, Py_ssize_t rows):
+        cdef Py_ssize_t panel = self.run.net.k.panel
+        return panel if rows <= SLAB_PANELS * panel else SLAB_PANELS * panel
+
+    cdef tuple _matrix(self, Py_ssize_t l):
+        """(rows, columns) of what is kept of a layer, W or W^T."""
+        n_in, n = self.layer_sizes[l - 1], self.layer_sizes[l]
+        return (n, n_in) if self._is_narrow(l) else (n_in, n)
 
     cdef Py_ssize_t _count_slabs(self):
-        cdef Py_ssize_t l, panel = self.run.net.k.panel, n = 0
+        cdef Py_ssize_t l, rows, columns, nodes, panel = self.run.net.k.panel, n = 0
         for l in range(1, len(self.layer_sizes)):
-            n += -(-self.layer_sizes[l - 1] // self._slab_nodes(l)) * (
-                -(-self.layer_sizes[l] // panel)
-            )
+            rows, columns = self._matrix(l)
+            nodes = self._slab_nodes(rows)
+            n += ((rows + nodes - 1) // nodes) * ((columns + panel - 1) // panel)
         return n
 
-    cdef void _cut_slabs(self):
+    cdef int _cut_slabs(self) except -1:
         """The weights in slabs, in the order in which they are packed."""
         cdef Net *net = &self.run.net
         cdef Slab *slab = self.run.slabs
-        cdef Py_ssize_t l, column, node, nodes, n_in, n, panel = net.k.panel
+        cdef Py_ssize_t l, column, node, nodes, rows, columns, intercepts
+        cdef Py_ssize_t panel = net.k.panel
         for l in range(1, net.L + 1):
-            n_in, n, nodes = net.layer[l - 1].n, net.layer[l].n, self._slab_nodes(l)
-            for column in range(0, n, panel):
-                for node in range(0, n_in, nodes):
-                    slab[0] = Slab(l, node, min(nodes, n_in - node), column,
-                                   min(panel, net.k.padded_width(n - column)))
+            rows, columns = self._matrix(l)
+            nodes = self._slab_nodes(rows)
+            for column in range(0, columns, panel):
+                for node in range(0, rows, nodes):
+                    width = min(panel, net.k.padded_width(columns - column))
+                    intercepts = 0
+                    if node == 0 and not net.layer[l].is_narrow:
+                        intercepts = width
+                    elif node == column == 0:
+                        intercepts = net.k.padded_width(net.layer[l].n)
+                    slab[0] = Slab(l, node, min(nodes, rows - node), column, width,
+                                   intercepts)
                     slab += 1
         self.run.n_slabs = slab - self.run.slabs
+        return 0
 
     # -- between the plain and the packed layout ---------------------------------
 
@@ -352,9 +379,13 @@ cdef class Propagator:
         cdef Py_ssize_t l, n_in, n
         for l in range(1, net.L + 1):
             n_in, n = net.layer[l - 1].n, net.layer[l].n
-            net.k.pack(n_in, n, plain, to)
+            if net.layer[l].is_narrow:
+                net.k.pack_transposed(n_in, n, plain, to)
+                to += net.k.packed_size(n, n_in) * net.itemsize
+            else:
+                net.k.pack(n_in, n, plain, to)
+                to += net.k.packed_size(n_in, n) * net.itemsize
             plain += n_in * n * net.itemsize
-            to += net.k.packed_size(n_in, n) * net.itemsize
         for l in range(1, net.L + 1):
             n = net.layer[l].n
             net.k.pack(1, n, plain, to)
@@ -368,9 +399,13 @@ cdef class Propagator:
         cdef Py_ssize_t l, n_in, n
         for l in range(1, net.L + 1):
             n_in, n = net.layer[l - 1].n, net.layer[l].n
-            net.k.unpack(n_in, n, source, plain)
+            if net.layer[l].is_narrow:
+                net.k.unpack_transposed(n_in, n, source, plain)
+                source += net.k.packed_size(n, n_in) * net.itemsize
+            else:
+                net.k.unpack(n_in, n, source, plain)
+                source += net.k.packed_size(n_in, n) * net.itemsize
             plain += n_in * n * net.itemsize
-            source += net.k.packed_size(n_in, n) * net.itemsize
         for l in range(1, net.L + 1):
             n = net.layer[l].n
             net.k.unpack(1, n, source, plain)
@@ -439,8 +474,9 @@ cdef class Propagator:
                 for l in range(1, net.L + 1):
                     n_in, n = net.layer[l - 1].n, net.layer[l].n
                     a = net.layer[l].a if l < net.L else last.z
-                    net.k.forward_row(n_in, n, net.activation if l < net.L
-                                      else CBP_IDENTITY, a_in, W, b, a)
+                    net.k.forward_row(n_in, n, net.layer[l].is_narrow,
+                                      net.activation if l < net.L else CBP_IDENTITY,
+                                      a_in, W, b, a)
                     W += n_in * n * net.itemsize
                     b += n * net.itemsize
                     a_in = a

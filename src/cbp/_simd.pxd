@@ -21,6 +21,10 @@ cdef extern from "simd.h" nogil:
         ptrdiff_t (*packed_size)(ptrdiff_t, ptrdiff_t) noexcept nogil
         void (*pack)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
         void (*unpack)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
+        void (*pack_transposed)(ptrdiff_t, ptrdiff_t, const void *,
+                                void *) noexcept nogil
+        void (*unpack_transposed)(ptrdiff_t, ptrdiff_t, const void *,
+                                  void *) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
                           const void *, void *) noexcept nogil
         void (*prefetch)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const ptrdiff_t *,
@@ -34,13 +38,16 @@ cdef extern from "simd.h" nogil:
                         void *) noexcept nogil
         void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                         const void *, const void *, void *, void *) noexcept nogil
+        void (*forward_narrow)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t,
+                               const void *, const void *, const void *, void *,
+                               void *) noexcept nogil
         void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                          const void *, const void *, void *) noexcept nogil
         void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                          const void *, int, void *) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, int,
                             void *) noexcept nogil
-        void (*forward_row)(ptrdiff_t, ptrdiff_t, int, const void *, const void *,
+        void (*forward_row)(ptrdiff_t, ptrdiff_t, int, int, const void *, const void *,
                             const void *, void *) noexcept nogil
         void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t,
                                const cbp_sparse_row *, const void *, const void *,

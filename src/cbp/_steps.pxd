@@ -280,8 +280,8 @@ cdef inline void update(
     cdef Layer *layer = &net.layer[slab.l]
     run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, layer.W),
                                  slab.nodes * slab.width, run.alpha)
-    if slab.node == 0:
-        update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.width, 0.0)
+    if slab.intercepts:
+        update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.intercepts, 0.0)
     transposed_copy(net, slab)
 
 

@@ -89,6 +89,32 @@ static void unpack(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed_, v
     }
 }
 
+static void pack_transposed(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain_,
+                            void *packed_)
+{
+    const real *plain = plain_;
+    real *packed = packed_;
+    for (ptrdiff_t k = 0; k < n_rows; k += PANEL) {
+        const ptrdiff_t width = panel_vectors(k, n_rows) * LANES;
+        for (ptrdiff_t j = 0; j < n_columns; j++, packed += width)
+            for (ptrdiff_t r = 0; r < width; r++)
+                packed[r] = k + r < n_rows ? plain[(k + r) * n_columns + j] : 0;
+    }
+}
+
+static void unpack_transposed(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed_,
+                              void *plain_)
+{
+    const real *packed = packed_;
+    real *plain = plain_;
+    for (ptrdiff_t k = 0; k < n_rows; k += PANEL) {
+        const ptrdiff_t width = panel_vectors(k, n_rows) * LANES;
+        for (ptrdiff_t j = 0; j < n_columns; j++, packed += width)
+            for (ptrdiff_t r = 0; r < smaller(width, n_rows - k); r++)
+                plain[(k + r) * n_columns + j] = packed[r];
+    }
+}
+
 /* LANES rows and columns; a row of `from` and of `to` is so many reals long. */
 INLINE void copy_transposed(ptrdiff_t from_row, const real *from, ptrdiff_t to_row, real *to)
 {

@@ -125,12 +125,17 @@ INLINE int needs_own_pass(int activation)
     return activation != CBP_IDENTITY && activation != CBP_RELU;
 }
 
-/* g on a tile fresh in the first cache. */
-static void activate_tile(ptrdiff_t rows, ptrdiff_t vectors, int activation, real *a)
+/* g on the columns of a tile fresh in the first cache; zeros beyond them. */
+static void activate_tile(ptrdiff_t rows, ptrdiff_t columns, int activation, real *a)
 {
-    for (ptrdiff_t r = 0; r < rows; r++, a += PANEL)
-        for (ptrdiff_t v = 0; v < vectors; v++)
-            store(a + v * LANES, activate(activation, load(a + v * LANES)));
+    const ptrdiff_t whole = smaller(columns, PANEL) / LANES * LANES;
+    for (ptrdiff_t r = 0; r < rows; r++, a += PANEL) {
+        for (ptrdiff_t j = 0; j < whole; j += LANES)
+            store(a + j, activate(activation, load(a + j)));
+        if (whole < columns && whole < PANEL)
+            store(a + whole, keep(mask_first(columns - whole),
+                                  activate(activation, load(a + whole))));
+    }
 }
 
 static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
@@ -154,7 +159,7 @@ static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activat
                 RUN_TILE(M, V, forward_tile, n, last ? activation : CBP_IDENTITY, step,
                          a_in + r * PANEL, w, b, z_r, a_r);
                 if (last && needs_own_pass(activation))
-                    activate_tile(M, V, activation, a_r);
+                    activate_tile(M, n_out - j, activation, a_r);
             }
         }
     }
@@ -299,6 +304,64 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t width, const void *delta, int 
         column_sums_of(1, rows, delta, accumulate, sums);
 }
 
+/* ---- narrow layers -------------------------------------------------------------- */
+
+/* A layer of few nodes fills no vectors with them. Its W is kept transposed, so that lanes
+ * are nodes of the layer below: the gradient is the product above with a and delta in
+ * each other's place, and the forward pass sums across lanes. */
+#define NARROW_ROWS (LANES < 8 ? 8 : LANES)
+
+/* z of M rows for node j; M is NARROW_ROWS or 1. */
+INLINE void narrow_tile(const int M, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t j,
+                        ptrdiff_t step, const real *a_in, const real *WT, real b, real *z)
+{
+    vec acc[NARROW_ROWS];
+    UNROLL
+    for (int m = 0; m < M; m++) acc[m] = broadcast(0);
+    for (ptrdiff_t k = 0; k < n_in; k += PANEL, a_in += step, WT += n_out * PANEL) {
+        const ptrdiff_t V = panel_vectors(k, n_in);
+        for (ptrdiff_t v = 0; v < V; v++) {
+            const vec w = load(WT + (j * V + v) * LANES);
+            UNROLL
+            for (int m = 0; m < M; m++)
+                acc[m] = acc[m] + load(a_in + m * PANEL + v * LANES) * w;
+        }
+    }
+    if (M == 1) {
+        z[j] = lane_sum(acc[0]) + b;
+        return;
+    }
+    UNROLL
+    for (int g = 0; g < NARROW_ROWS; g += LANES) {
+        real lanes[LANES];
+        store(lanes, lane_sums(acc + g) + broadcast(b));
+        UNROLL
+        for (int m = 0; m < LANES; m++) z[(g + m) * PANEL + j] = lanes[m];
+    }
+}
+
+static void forward_narrow(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
+                           ptrdiff_t step, const void *a_in_, const void *WT, const void *b_,
+                           void *z_, void *a_)
+{
+    const real *b = b_;
+    const ptrdiff_t M = rows < NARROW_ROWS ? 1 : NARROW_ROWS;
+    assert(rows >= 0 && n_in > 0 && 0 < n_out && n_out <= PANEL);
+    for (ptrdiff_t next = 0; next < rows; next += M) {
+        /* The last tile overlaps the one before: the same sums once more. */
+        const ptrdiff_t r = smaller(next, rows - M);
+        const real *a_in = (const real *)a_in_ + r * PANEL;
+        real *a = (real *)a_ + r * PANEL;
+        for (ptrdiff_t j = 0; j < n_out; j++)
+            if (M == 1) narrow_tile(1, n_in, n_out, j, step, a_in, WT, b[j], a);
+            else narrow_tile(NARROW_ROWS, n_in, n_out, j, step, a_in, WT, b[j], a);
+        if (z_)
+            for (ptrdiff_t m = 0; m < M; m++)
+                copy(n_out, a + m * PANEL, (real *)z_ + (r + m) * PANEL);
+        if (activation != CBP_IDENTITY) activate_tile(M, n_out, activation, a);
+    }
+}
+
 /* ---- one row on the plain layout -------------------------------------------------- */
 
 /* So many vectors abreast keep the processor busy with the chains of a single row. */
@@ -327,13 +390,35 @@ INLINE real row_column(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const 
     return z;
 }
 
-static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, int activation, const void *a_in_,
-                        const void *W_, const void *b_, void *a_)
+/* The chains of a narrow layer: W is gathered as if it were transposed. */
+INLINE real row_narrow(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const real *W,
+                       real b)
+{
+    vec acc = broadcast(0);
+    ptrdiff_t k = 0;
+    for (; k + LANES <= n_in; k += LANES)
+        acc = acc + load(a_in + k) * load_strided(n_out, W + k * n_out);
+    if (k < n_in) {
+        real a_last[LANES] = {0}, w_last[LANES] = {0};
+        for (ptrdiff_t i = 0; k + i < n_in; i++) {
+            a_last[i] = a_in[k + i];
+            w_last[i] = W[(k + i) * n_out];
+        }
+        acc = acc + load(a_last) * load(w_last);
+    }
+    return lane_sum(acc) + b;
+}
+
+static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, int narrow, int activation,
+                        const void *a_in_, const void *W_, const void *b_, void *a_)
 {
     const real *a_in = a_in_, *W = W_, *b = b_;
     real *a = a_;
     assert(n_in > 0 && n_out > 0);
-    if (n_out < LANES)
+    if (narrow)
+        for (ptrdiff_t j = 0; j < n_out; j++)
+            a[j] = row_narrow(n_in, n_out, a_in, W + j, b[j]);
+    else if (n_out < LANES)
         for (ptrdiff_t j = 0; j < n_out; j++)
             a[j] = row_column(n_in, n_out, a_in, W + j, b[j]);
     else

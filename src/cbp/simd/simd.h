@@ -13,7 +13,7 @@
  *   a_in, z, a, delta (rows, width of the layer) in panels of `panel` columns: each panel
  *                     a contiguous (rows, panel), from one panel to the next `step`
  *                     reals. Lanes beyond the width of the layer hold no meaning in
- *                     a_in, z and a, and zeros in delta as long as the numbers of the
+ *                     x and z, and zeros in the others as long as the numbers of the
  *                     layer are finite.
  *   W, WT, grad       packed panels: the columns of the matrix in groups of `panel` (the
  *                     last group narrower, whole vectors), each group a contiguous
@@ -57,6 +57,11 @@ typedef struct {
     /* Between the plain (n_rows, n_columns) and the packed form of a matrix. */
     void (*pack)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain, void *packed);
     void (*unpack)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed, void *plain);
+    /* The same with the transposed matrix packed. */
+    void (*pack_transposed)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *plain,
+                            void *packed);
+    void (*unpack_transposed)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed,
+                              void *plain);
 
     /* WT of some `nodes` of the layer below, from `node` on, and of the panel of W that
      * starts at `column`; node is a multiple of `panel`. */
@@ -83,6 +88,11 @@ typedef struct {
                     ptrdiff_t step, const void *a_in, const void *W, const void *b, void *z,
                     void *a);
 
+    /* The same for a layer of at most `panel` nodes, from W^T instead of W. */
+    void (*forward_narrow)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
+                           ptrdiff_t step, const void *a_in, const void *WT, const void *b,
+                           void *z, void *a);
+
     /* BP2: delta = (delta_next W^T) * g'(z), with g' computed from a. */
     void (*backward)(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
                      ptrdiff_t step, const void *delta_next, const void *WT, const void *a,
@@ -90,16 +100,17 @@ typedef struct {
 
     /* BP4 summed over the rows, for `nodes` of the layer below (from a multiple of `panel`
      * on, where a_in and grad_W point) and one panel of delta, `width` columns of it or
-     * all: grad_W (+)= a_in delta. BP3: sums (+)= delta. */
+     * all: grad_W (+)= a_in delta. With a_in and delta in each other's place it is the
+     * gradient of W^T. BP3: sums (+)= delta. */
     void (*gradient)(ptrdiff_t rows, ptrdiff_t nodes, ptrdiff_t width, ptrdiff_t step,
                      const void *a_in, const void *delta, int accumulate, void *grad_W);
     void (*column_sums)(ptrdiff_t rows, ptrdiff_t width, const void *delta, int accumulate,
                         void *sums);
 
     /* a = g(a_in W + b) of one row, everything in the plain layout; a has room for whole
-     * vectors. The bits are those of `forward`. */
-    void (*forward_row)(ptrdiff_t n_in, ptrdiff_t n_out, int activation, const void *a_in,
-                        const void *W, const void *b, void *a);
+     * vectors. The bits are those of `forward`, or of `forward_narrow`. */
+    void (*forward_row)(ptrdiff_t n_in, ptrdiff_t n_out, int narrow, int activation,
+                        const void *a_in, const void *W, const void *b, void *a);
 
     /* The two products that read a^0, for a^0 = x, over its nonzeros only. */
     void (*forward_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,

@@ -152,6 +152,18 @@ INLINE void transpose_square(vec square[LANES])
 #endif
 }
 
+/* lane_sum of each of LANES vectors, in the lane of its number. */
+INLINE vec lane_sums(vec x[LANES])
+{
+    UNROLL
+    for (ptrdiff_t half = LANES / 2; half; half /= 2)
+        UNROLL
+        for (ptrdiff_t i = 0; i < half; i++)
+            x[i] = SHUFFLE(x[i], x[i + half], LOWER_HALVES) +
+                   SHUFFLE(x[i], x[i + half], UPPER_HALVES);
+    return x[0];
+}
+
 /* By halves, which waits for fewer additions than one after the other. */
 INLINE real lane_sum(vec x)
 {
@@ -199,6 +211,7 @@ INLINE ivec mask_less(vec x, vec y) { return -(ivec)(x < y); }
 INLINE vec square_root(vec x) { return (real)sqrt((double)x); }
 INLINE vec load_strided(ptrdiff_t stride, const real *p) { (void)stride; return *p; }
 INLINE void transpose_square(vec square[1]) { (void)square; }
+INLINE vec lane_sums(vec x[1]) { return x[0]; }
 INLINE real lane_sum(vec x) { return x; }
 INLINE real lane_max(vec x) { return x; }
 INLINE ivec mask_first(ptrdiff_t n) { return -(ivec)(0 < n); }
