@@ -1,6 +1,6 @@
 """The compiled part of the build; everything else is in pyproject.toml.
 
-`simd/kernels.c` is compiled once per instruction set and dtype and linked into the one
+`simd/kernels.c` is compiled once per instruction set and dtype and linked into the
 extension `cbp._kernels`; `simd/select.c` chooses among them at run time.
 
 CBP_DEBUG=1      assertions on sizes and rows, bounds checks in Cython, -O1
@@ -36,7 +36,7 @@ TEAM = "src/cbp/team"
 
 
 class BuildExt(build_ext):
-    """Compiles the kernels of every instruction set into the extension."""
+    """Compiles the kernels of every instruction set into their extension."""
 
     def finalize_options(self):
         super().finalize_options()
@@ -46,11 +46,19 @@ class BuildExt(build_ext):
     def build_extension(self, ext):
         # Other compilers lack the vector extensions: they get the plain path.
         has_vectors = self.compiler.compiler_type != "msvc"
+        flags = self.flags(has_vectors)
+        if ext.name == "cbp._kernels":
+            self.add_kernels(ext, flags, has_vectors)
+        ext.extra_compile_args += flags
+        if SANITIZE:
+            ext.extra_link_args += ["-fsanitize=address,undefined"]
+        super().build_extension(ext)
+
+    def add_kernels(self, ext, flags, has_vectors):
         machine = platform.machine()
         sets = INSTRUCTION_SETS.get(MACHINES.get(machine, machine), {})
         sets = {isa: sets[isa] for isa in sets if has_vectors and self.knows(sets[isa])}
         sets = {"plain": [], **sets}
-        flags = self.flags(has_vectors)
 
         def compile_one(isa, dtype):
             return self.compile_kernels(isa, dtype, flags + sets[isa])
@@ -60,10 +68,6 @@ class BuildExt(build_ext):
             for objects in pool.map(compile_one, *zip(*builds, strict=True)):
                 ext.extra_objects += objects
         ext.define_macros += [(f"CBP_HAVE_{isa.upper()}", None) for isa in sets]
-        ext.extra_compile_args += flags
-        if SANITIZE:
-            ext.extra_link_args += ["-fsanitize=address,undefined"]
-        super().build_extension(ext)
 
     def knows(self, flags):
         """Whether the compiler takes these flags: an old one may lack a late set."""
@@ -104,17 +108,25 @@ class BuildExt(build_ext):
         )
 
 
+NUMPY = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+
 kernels = Extension(
     "cbp._kernels",
     ["src/cbp/_kernels.pyx", f"{SIMD}/select.c", f"{TEAM}/team.c"],
     include_dirs=[SIMD, TEAM, numpy.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    define_macros=NUMPY,
     depends=[f"{SIMD}/simd.h", f"{TEAM}/team.h"],
+)
+shuffle = Extension(
+    "cbp._shuffle",
+    ["src/cbp/_shuffle.pyx"],
+    include_dirs=[numpy.get_include()],
+    define_macros=NUMPY,
 )
 
 setup(
     ext_modules=cythonize(
-        [kernels],
+        [kernels, shuffle],
         build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives={
             "language_level": 3,

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from cbp._shuffle import shuffle
 from cbp.network import Network
 
 #: Seconds for which a propagator works before Python gets to see a Ctrl-C: a tenth of
@@ -412,7 +413,7 @@ class Trainer:
             # Shuffling the running order in place moves its entries as
             # scikit-learn's order[shuffled arange(n)] does, without the
             # two more vectors.
-            self.rng.shuffle(order)
+            shuffle(self.rng, order)
         self.solver.attach(propagator)
         propagator.begin_epoch(
             self.network.params_, X, y, sample_weight, order, batch_size
