@@ -219,7 +219,8 @@ class Network:
     @property
     def params_(self):
         """All parameters; assigning copies into the vector, which stays the same."""
-        self.set_weights(self.coefs_, self.intercepts_)
+        if not self.owns(self.coefs_, self.intercepts_):
+            self.set_weights(self.coefs_, self.intercepts_)
         return self._params
 
     @params_.setter
