@@ -592,8 +592,7 @@ def test_fit_changes_nothing_it_was_given():
     [
         ({"max_fun": 0}, "The 'max_fun' parameter"),
         ({"validation_fraction": 1.0}, "The 'validation_fraction' parameter"),
-        ({"n_jobs": 2}, "n_jobs=2 is not supported yet; use n_jobs=None"),
-        ({"n_jobs": -1}, "n_jobs=-1 is not supported yet; use n_jobs=None"),
+        ({"n_jobs": 0}, "The 'n_jobs' parameter of MLPRegressor must be None, an int"),
         ({"hidden_layer_sizes": (3, 0)}, r"hidden_layer_sizes must be > 0, got \[3, 0"),
         ({"hidden_layer_sizes": -1}, "hidden_layer_sizes"),
         (
@@ -620,6 +619,7 @@ def test_fit_changes_nothing_it_was_given():
         ({"n_iter_no_change": 0}, "The 'n_iter_no_change' parameter"),
         ({"n_iter_no_change": 2.5}, "The 'n_iter_no_change' parameter"),
         ({"n_jobs": "all"}, "The 'n_jobs' parameter"),
+        ({"n_jobs": 1.5}, "The 'n_jobs' parameter"),
         ({"loss": "absolute_error"}, "The 'loss' parameter"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

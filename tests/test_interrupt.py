@@ -133,8 +133,8 @@ class Impatient:
         self.params_, self.loss = network.params_, network.loss
         self.slices = slices
 
-    def make_propagator(self):
-        self.inner = self.network.make_propagator()
+    def make_propagator(self, n_threads):
+        self.inner = self.network.make_propagator(n_threads)
         return self
 
     def __getattr__(self, name):

@@ -185,7 +185,7 @@ class Script:
         self.params_ = np.zeros(3)
         self.epochs, self.ended, self.rates = [], 0, []
 
-    def make_propagator(self):
+    def make_propagator(self, n_threads):
         return self
 
     def use_adam(self, m, v, steps, learning_rate, beta_1, beta_2, epsilon):

@@ -40,6 +40,7 @@ from cbp.targets import (
     learn_labels,
     number_targets,
 )
+from cbp.threads import threads_for
 
 
 def _loss(estimator):
@@ -172,8 +173,12 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     max_fun : int, default=15000
         Largest number of evaluations of the solver 'lbfgs'.
 
-    n_jobs : None or 1, default=None
-        Number of threads; more than one is not supported yet.
+    n_jobs : int or None, default=None
+        Threads at most; the model is bitwise the same for any number. A step takes as
+        many as its work is worth. None is all cores that this process may use (by its
+        affinity, its container, OMP_NUM_THREADS) or n_jobs of
+        ``joblib.parallel_config``, -1 all cores, -2 all but one; these are one thread
+        within a worker of joblib or multiprocessing, whose siblings use the others.
 
     Attributes
     ----------
@@ -297,7 +302,11 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             Options(Real, {np.inf}),
         ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [None, Integral],
+        "n_jobs": [
+            None,
+            Interval(Integral, 1, None, closed="left"),
+            Interval(Integral, None, -1, closed="right"),
+        ],
     }
 
     #: Dtypes of X that training keeps; any other becomes the first of them.
@@ -482,11 +491,6 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         """Check and encode what the user gave; returns the `Fit`."""
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
-        if self.n_jobs not in (None, 1):
-            raise ValueError(
-                f"n_jobs={self.n_jobs} is not supported yet; use n_jobs=None, which is "
-                "one thread."
-            )
         X, y = self._validate_data(X, y, goes_on)
         if isinstance(sample_weight, Real):
             sample_weight = np.full(X.shape[0], sample_weight)
@@ -618,7 +622,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             If X does not fit what the estimator was trained on, or is not finite.
         """
         network = self._current_network()
-        a = network.forward(self._validate_X(X, network))
+        a = self._outputs(network, X)
         if network.loss == "log_loss":
             return labels(self._label_binarizer, a)
         return a.ravel() if a.shape[1] == 1 else a
@@ -636,8 +640,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         p : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; rows sum to 1 unless y was multilabel.
         """
-        network = self._current_network()
-        a = network.forward(self._validate_X(X, network))
+        a = self._outputs(self._current_network(), X)
         return np.concatenate((1 - a, a), axis=1) if a.shape[1] == 1 else a
 
     @available_if(_predicts_classes)
@@ -665,7 +668,9 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
     def _exact_log_proba(self, X):
         """The logarithms, from logits instead of probabilities."""
         network = self._current_network()
-        z = network.weighted_outputs(self._validate_X(X, network))
+        X = self._validate_X(X, network)
+        n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
+        z = network.weighted_outputs(X, n_threads=n_threads)
         if network.output_activation == "softmax":
             return log_softmax(z, axis=1)
         if z.shape[1] == 1:
@@ -714,6 +719,11 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         from cbp.conversion import to_sklearn
 
         return to_sklearn(self)
+
+    def _outputs(self, network, X):
+        X = self._validate_X(X, network)
+        n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
+        return network.forward(X, n_threads=n_threads)
 
     def _validate_X(self, X, network):
         if (

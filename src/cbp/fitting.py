@@ -26,6 +26,7 @@ from sklearn.utils import check_random_state
 from cbp.lbfgs import LBFGS
 from cbp.network import Network
 from cbp.targets import accuracy, r2
+from cbp.threads import threads_for
 from cbp.training import SGD, Adam, EarlyStopping, History, Rows, Trainer
 
 #: Attributes that only some fits leave; those of an earlier fit have to go.
@@ -76,6 +77,9 @@ class Fit:
         self.early_stopping = None
         self.rng = self._random_state()
         self.network = self._network()
+        epochs = 1 if incremental else estimator.max_iter
+        work = X.shape[0] * self.network.n_params * epochs
+        self.n_threads = threads_for(work, estimator.n_jobs)
         self.trainer = (
             self._lbfgs() if estimator.solver == "lbfgs" else self._stochastic()
         )
@@ -127,6 +131,7 @@ class Fit:
             max_iter=estimator.max_iter,
             max_fun=estimator.max_fun,
             tol=estimator.tol,
+            n_threads=self.n_threads,
             verbose=estimator.verbose,
             history=self._history(),
         )
@@ -143,6 +148,7 @@ class Fit:
             max_iter=estimator.max_iter,
             tol=estimator.tol,
             n_iter_no_change=estimator.n_iter_no_change,
+            n_threads=self.n_threads,
             verbose=estimator.verbose,
             history=self._history(),
         )
@@ -248,7 +254,7 @@ class Fit:
         binarizer = self.encoding.get("_label_binarizer")
         metric = r2 if binarizer is None else partial(accuracy, binarizer)
         network, a = self.network, np.empty_like(targets)
-        propagator = network.make_propagator()
+        propagator = network.make_propagator(self.n_threads)
 
         def score():
             propagator.forward(network.params_, X, a)

@@ -42,6 +42,8 @@ class LBFGS:
     tol : float, default=1e-4
         Converged when no component of the gradient is larger, or as soon as an
         iteration lowers the loss by less than `LEAST_DECREASE` of it.
+    n_threads : int, default=1
+        Threads at most; the result is the same for any number.
     verbose : bool, default=False
         Whether to print the loss of each iteration.
     on_epoch_begin : callable or None, default=None
@@ -56,6 +58,7 @@ class LBFGS:
     max_iter: int = 200
     max_fun: int = 15000
     tol: float = 1e-4
+    n_threads: int = 1
     verbose: bool = False
     on_epoch_begin: Callable[[], None] | None = None
     on_epoch: Callable[[], bool] | None = None
@@ -80,7 +83,7 @@ class LBFGS:
             On Ctrl-C, within an evaluation of the loss.
         """
         params, history = self.network.params_, self.history
-        propagator = self.network.make_propagator()
+        propagator = self.network.make_propagator(self.n_threads)
 
         def loss_and_grad(x):
             gradient = np.empty_like(params)

@@ -68,8 +68,9 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
         Training stops after more epochs than this without improvement.
     max_fun : int, default=15000
         Largest number of evaluations of the solver 'lbfgs'.
-    n_jobs : None or 1, default=None
-        Number of threads; more than one is not supported yet.
+    n_jobs : int or None, default=None
+        Threads at most; the model is bitwise the same for any number. None is all
+        cores that this process may use, -1 all, -2 all but one.
 
     Attributes
     ----------

@@ -326,6 +326,8 @@ class Trainer:
         improvement.
     early_stopping : EarlyStopping or None, default=None
         Judges the epochs in the place of the loss.
+    n_threads : int, default=1
+        Threads at most; the result is the same for any number.
     verbose : bool, default=False
         Whether to print the loss of each epoch and why training stops.
     on_epoch_begin : callable or None, default=None
@@ -346,6 +348,7 @@ class Trainer:
     tol: float = 1e-4
     n_iter_no_change: float = 10
     early_stopping: EarlyStopping | None = None
+    n_threads: int = 1
     verbose: bool = False
     on_epoch_begin: Callable[[], None] | None = None
     on_epoch: Callable[[], bool] | None = None
@@ -391,7 +394,7 @@ class Trainer:
             self.history.no_improvement_count = 0
         self.rows = rows = self.rows or Rows.all(X.shape[0])
         batch_size = _rows_per_batch(self.batch_size, len(rows.order))
-        propagator = self.network.make_propagator()
+        propagator = self.network.make_propagator(self.n_threads)
         try:
             stops = any(
                 self._epoch_is_last(propagator, X, y, sample_weight, batch_size)
