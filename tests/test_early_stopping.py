@@ -5,13 +5,14 @@ import weakref
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn import neural_network
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 
-from cbp import MLPClassifier, MLPRegressor
+from cbp import MLPClassifier, MLPRegressor, fitting
 from cbp.targets import accuracy, label_targets, learn_labels, r2
 
 QUICK = {"early_stopping": True, "max_iter": 12, "random_state": 0}
@@ -142,6 +143,22 @@ def test_a_validation_set_that_is_too_small_is_refused(n_samples, fraction):
     assert not hasattr(model, "coefs_")
 
 
+def test_a_validation_set_of_all_samples_is_refused():
+    X = np.random.RandomState(0).normal(size=(5, 3))
+    model = MLPRegressor(**QUICK, validation_fraction=0.9)
+    with pytest.raises(ValueError, match=r"=0\.9 sets all 5 samples aside; lower"):
+        model.fit(X, X[:, 0])
+
+
+def test_two_classes_that_cannot_have_equal_shares_are_refused():
+    X = np.random.RandomState(0).normal(size=(30, 3))
+    model, theirs = MLPClassifier(**QUICK), neural_network.MLPClassifier(**QUICK)
+    with pytest.raises(ValueError, match="equal shares: a class has one sample only"):
+        model.fit(X, np.arange(30) == 0)
+    with pytest.raises(ValueError):
+        theirs.fit(X, np.arange(30) == 0)
+
+
 @ignore_unconverged
 def test_validation_fraction_may_be_of_any_float_type():
     X = np.random.RandomState(0).normal(size=(40, 3))
@@ -175,8 +192,9 @@ def test_accuracy_is_that_of_scikit_learn(kind, seed, weighted):
         "one class": np.zeros(30, int),
     }[kind]
     binarizer = learn_labels(y)
-    targets = label_targets(binarizer, binarizer.classes_, y, np.float64)
-    a = np.abs(targets - rng.uniform(0, 0.7, targets.shape))
+    targets = label_targets(binarizer, binarizer.classes_, y, y, np.float64)
+    wanted = np.eye(3)[targets] if kind == "multiclass" else targets
+    a = np.abs(wanted - rng.uniform(0, 0.7, wanted.shape))
     weight = rng.uniform(size=30) if weighted else None
     predicted = binarizer.inverse_transform(a.ravel() if a.shape[1] == 1 else a)
     expected = accuracy_score(y, predicted, sample_weight=weight)
@@ -213,6 +231,21 @@ def test_scores_are_of_the_rows_set_aside(make, weighted):
     of_aside = None if weight is None else weight[aside]
     score = model.score(X[aside], y[aside], of_aside)
     assert model.validation_scores_ == pytest.approx([score], rel=1e-12)
+
+
+@ignore_unconverged
+@pytest.mark.parametrize("form", [np.asarray, csr_matrix])
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+def test_scores_do_not_depend_on_how_many_rows_are_copied_at_a_time(
+    monkeypatch, make, form
+):
+    X, y = make_classification(80, n_informative=4, n_classes=3, random_state=0)
+    params = {**QUICK, "validation_fraction": 0.3}
+    at_once = make(**params).fit(form(X), y)
+    for n_bytes in (1, 5 * X[0].nbytes):
+        monkeypatch.setattr(fitting, "BLOCK_BYTES", n_bytes)
+        in_blocks = make(**params).fit(form(X), y)
+        assert in_blocks.validation_scores_ == at_once.validation_scores_
 
 
 # -- when it stops and what it keeps -----------------------------------------------

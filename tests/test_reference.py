@@ -414,6 +414,47 @@ def test_rows_of_X_may_lie_apart_and_be_read_only():
     np.testing.assert_array_equal(grad_apart, grad)
 
 
+def test_codes_of_classes_stand_for_indicators():
+    sizes, codes = (2, 3, 4), np.array([3, 0, 1, 1, 2], np.int32)
+    p = Propagator(sizes, "tanh", "softmax", "log_loss", 0.3, np.float64)
+    rng = np.random.default_rng(SEED)
+    X, weight = rng.normal(size=(5, 2)), rng.uniform(size=5)
+
+    def results(y):
+        params = np.linspace(-1.0, 1.0, n_params(sizes))
+        grad, velocity = np.empty_like(params), np.zeros_like(params)
+        loss = p.loss_and_grad(params, X, y, weight, grad)
+        inspected = inspect(p, sizes, params, X, y)
+        p.use_sgd(velocity, 0.1, 0.9, True)
+        p.begin_epoch(params, X, y, weight, np.arange(5)[::-1].copy(), 2)
+        assert p.advance(60.0)
+        return [loss, grad, *inspected, p.end_epoch(), params, velocity]
+
+    for of_codes, expected in zip(
+        results(codes), results(np.eye(4)[codes]), strict=True
+    ):
+        np.testing.assert_equal(of_codes, expected)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "y", "error"),
+    [
+        ("log_loss", "softmax", np.array([0, 4], np.int32), "codes of classes below 4"),
+        ("log_loss", "softmax", np.array([0, -1], np.int32), "codes of classes below"),
+        ("log_loss", "softmax", np.array([0, 1, 2], np.int32), "shape"),
+        ("log_loss", "softmax", np.array([0, 1]), "y must be a numpy array of int32"),
+        ("log_loss", "softmax", np.array([0.0, 1.0]), "array of int32"),
+        ("log_loss", "logistic", np.array([0, 1], np.int32), "array of float64"),
+        ("squared_error", "softmax", np.array([0, 1], np.int32), "array of float64"),
+    ],
+)
+def test_only_codes_of_classes_stand_for_indicators(loss, output, y, error):
+    p = Propagator((2, 4), "tanh", output, loss, 0.0, np.float64)
+    params = np.zeros(n_params((2, 4)))
+    with pytest.raises((TypeError, ValueError), match=error):
+        p.loss_and_grad(params, np.zeros((2, 2)), y, None, np.empty_like(params))
+
+
 def test_no_rows_give_no_output_and_no_loss():
     p, _, params, X, y, _ = draw_problem("tanh", "squared_error", "identity", 1)
     p.forward(params, X[:0], np.empty((0, 2)))

@@ -34,6 +34,7 @@ from cbp.targets import (
     REGRESSION_OUTPUTS,
     check_classes,
     check_same_classes,
+    distinct_labels,
     label_output,
     label_targets,
     labels,
@@ -497,10 +498,10 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X.shape[0], X.dtype)
         if self.loss == "log_loss":
-            encoding = self._learn_labels(y, classes, goes_on, incremental)
-            targets = label_targets(
-                encoding["_label_binarizer"], encoding["classes_"], y, X.dtype
-            )
+            distinct = distinct_labels(y)
+            encoding = self._learn_labels(distinct, classes, goes_on, incremental)
+            binarizer, classes = encoding["_label_binarizer"], encoding["classes_"]
+            targets = label_targets(binarizer, classes, y, distinct, X.dtype)
         else:
             if classes is not None:
                 raise ValueError(

@@ -20,14 +20,19 @@ from math import ceil
 from numbers import Integral
 
 import numpy as np
-from sklearn.model_selection import train_test_split
+from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
+from cbp.chunks import slices
 from cbp.lbfgs import LBFGS
 from cbp.network import Network
-from cbp.targets import accuracy, r2
+from cbp.splitting import split, split_by_class
+from cbp.targets import accuracy, one_hot, r2
 from cbp.threads import threads_for
 from cbp.training import SGD, Adam, EarlyStopping, History, Rows, Trainer
+
+#: Bytes of the rows set aside that are copied out of X at a time to be scored.
+BLOCK_BYTES = 1 << 24
 
 #: Attributes that only some fits leave; those of an earlier fit have to go.
 OPTIONAL = (
@@ -56,7 +61,7 @@ class Fit:
         Whose parameters have been checked.
     X, y, sample_weight
         As the user means them, X and `sample_weight` as the kernels read them.
-    targets : ndarray of shape (n, n_outputs)
+    targets : ndarray of shape (n, n_outputs), or codes of classes of shape (n,)
         y as the network sees it.
     encoding : dict
         Attributes that say how y was encoded.
@@ -86,7 +91,10 @@ class Fit:
 
     def train(self):
         """Run all epochs, or the one of partial_fit."""
-        data = (self.X, self.targets, self.sample_weight)
+        targets = self.targets
+        if targets.ndim == 1:
+            targets = one_hot(targets, self._n_outputs(), self.X.dtype)
+        data = (self.X, targets, self.sample_weight)
         if self.incremental:
             self.trainer.run_epochs(1, *data)
         else:
@@ -110,7 +118,7 @@ class Fit:
             "dtype": self.X.dtype,
         }
         hidden_sizes = _hidden_sizes(estimator.hidden_layer_sizes)
-        sizes = (self.X.shape[1], *hidden_sizes, self.targets.shape[1])
+        sizes = (self.X.shape[1], *hidden_sizes, self._n_outputs())
         if not self.before:
             return Network(sizes, **settings, random_state=self.rng)
         trained = estimator.network_
@@ -123,6 +131,11 @@ class Fit:
                     "parameters back, or start anew: warm_start=False and fit."
                 )
         return Network(sizes, **settings, params=trained.copy_params())
+
+    def _n_outputs(self):
+        if self.targets.ndim == 1:
+            return len(self.encoding["classes_"])
+        return self.targets.shape[1]
 
     def _lbfgs(self):
         estimator = self.estimator
@@ -203,49 +216,43 @@ class Fit:
             return before.copy()
         if not early_stopping:
             return Rows.all(n)
-        rows = Rows(*self._split(n, n_aside)) if n_aside else Rows.all(n)
-        if rows.n_aside < 2:
+        if n_aside < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' "
                 f"({fraction}) or the size of your dataset."
             )
-        return rows
+        if n_aside == n:
+            raise ValueError(
+                f"validation_fraction={fraction} sets all {n} samples aside; lower it."
+            )
+        return Rows(*self._split(n, n_aside))
 
     def _split(self, n, n_aside):
         """Indices of the rows that train, and of those set aside."""
-        split = partial(
-            train_test_split,
-            np.arange(n),
-            test_size=n_aside,
-            random_state=self.rng,
-        )
         binarizer = self.encoding.get("_label_binarizer")
         if binarizer is None or binarizer.y_type_.startswith("multilabel"):
-            return split()
-        if binarizer.y_type_ == "binary":
-            # scikit-learn takes the booleans, which its errors then show.
-            return split(stratify=self.targets > 0)
+            return split(n, n_aside, self.rng)
         try:
-            return split(stratify=self.y)
+            return split_by_class(self.targets.ravel(), n_aside, self.rng)
         except ValueError as error:
-            # Where scikit-learn does not stratify, it does not refuse either.
-            if "classes" not in str(error):
-                raise
-            warnings.warn(
+            reason = (
                 f"The rows set aside do not have the classes in equal shares: {error} "
-                "Raise validation_fraction.",
-                stacklevel=2,
+                f"Raise validation_fraction={self.estimator.validation_fraction}."
             )
-            return split()
+            # Where scikit-learn does not stratify, it does not refuse either.
+            if binarizer.y_type_ == "binary":
+                raise ValueError(reason) from error
+            warnings.warn(reason, stacklevel=2)
+            return split(n, n_aside, self.rng)
 
     # -- early stopping ----------------------------------------------------------
 
     def _validation(self, rows):
         """A function that scores the network on the rows set aside."""
-        X, targets = self.X[rows.validation], self.targets[rows.validation]
-        weight = self.sample_weight
+        aside, network = rows.validation, self.network
+        targets, weight = self.targets[aside], self.sample_weight
         if weight is not None:
-            weight = weight[rows.validation]
+            weight = weight[aside]
             if not weight.any():
                 raise ValueError(
                     "sample_weight is zero for every sample of the validation set; "
@@ -253,11 +260,13 @@ class Fit:
                 )
         binarizer = self.encoding.get("_label_binarizer")
         metric = r2 if binarizer is None else partial(accuracy, binarizer)
-        network, a = self.network, np.empty_like(targets)
+        a = np.empty((len(aside), network.layer_sizes[-1]), network.dtype)
         propagator = network.make_propagator(self.n_threads)
+        blocks = _Blocks(self.X, aside)
 
         def score():
-            propagator.forward(network.params_, X, a)
+            for block, X in blocks:
+                propagator.forward(network.params_, X, a[block])
             return metric(a, targets, weight) if np.isfinite(a).all() else np.nan
 
         return score
@@ -337,6 +346,25 @@ class Fit:
             before.extend(values)
             return before
         return [*(before or ()), *values]
+
+
+class _Blocks:
+    """Some rows of X, time and again, in blocks: (slice, X[rows[slice]]).
+
+    Rows that fit into one block are copied once, others anew each time.
+    """
+
+    def __init__(self, X, rows):
+        n_bytes = X.data.nbytes + X.indices.nbytes if issparse(X) else X.nbytes
+        rows_per_block = max(1, BLOCK_BYTES * X.shape[0] // max(1, n_bytes))
+        self.X, self.rows = X, rows
+        self.slices = slices(len(rows), rows_per_block)
+        self.only = X[rows] if len(self.slices) == 1 else None
+
+    def __iter__(self):
+        for block in self.slices:
+            rows = self.rows[block]
+            yield block, self.X[rows] if self.only is None else self.only
 
 
 def _hidden_sizes(sizes):

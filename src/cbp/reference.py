@@ -330,12 +330,19 @@ def read_row(X, i):
     return (X[[i]].toarray()[0] if issparse(X) else X[i]).tolist()
 
 
-def read_samples(X, y, sample_weight, rows):
+def read_target(net, y, i):
+    """y of sample i, as Python floats; the code j of a class means y_j = 1, else 0."""
+    if y.ndim == 1:
+        return [1.0 if j == y[i] else 0.0 for j in range(net.sizes[-1])]
+    return y[i].tolist()
+
+
+def read_samples(net, X, y, sample_weight, rows):
     """(x, y, v) of every sample in rows, as Python floats, and S."""
     samples, S = [], 0.0
     for i in rows:
         v = 1.0 if sample_weight is None else float(sample_weight[i])
-        samples.append((read_row(X, i), y[i].tolist(), v))
+        samples.append((read_row(X, i), read_target(net, y, i), v))
         S += v
     return samples, S
 
@@ -391,8 +398,10 @@ class Propagator:
 
     The compiled kernels have a class of the same name and methods. Arrays are
     C-contiguous and of `dtype`, n is the number of rows of X, and arguments named
-    `_out` are filled. X may also be a SciPy matrix in CSR form. An argument that is not
-    as described raises TypeError (no array, or of another dtype) or ValueError.
+    `_out` are filled. X may also be a SciPy matrix in CSR form, and y, with log_loss on
+    softmax outputs, the code of each row's class, from 0 on, in int32 (n,). An argument
+    that is not as described raises TypeError (no array, or of another dtype) or
+    ValueError.
 
     Parameters
     ----------
@@ -464,7 +473,7 @@ class Propagator:
                 check(f"{name}[{l - 1}]", out[l - 1], shape, self._dtype, written=True)
 
         for i in range(n):
-            y_i = y[i].tolist()
+            y_i = read_target(net, y, i)
             z, a = forward(net, w, b, read_row(X, i))
             delta = backward(net, w, z, a, y_i)
             write(sample_losses_out[i : i + 1], sample_loss(net, z[-1], a[-1], y_i))
@@ -479,7 +488,7 @@ class Propagator:
         w, b = self._unpack(params)
         n = self._check_data(X, y, sample_weight)
         check("grad_out", grad_out, params.shape, self._dtype, written=True)
-        samples, S = read_samples(X, y, sample_weight, range(n))
+        samples, S = read_samples(self._net, X, y, sample_weight, range(n))
         if S <= 0.0:
             raise ValueError(
                 f"sample_weight must have a positive sum over the {n} rows, got {S}"
@@ -568,18 +577,18 @@ class Propagator:
             raise ValueError("no epoch is under way; call begin_epoch first")
 
     def _after_next_batch(self):
-        sizes, done = self._net.sizes, self._progress
+        net, done = self._net, self._progress
         _, X, y, sample_weight, batches = self._epoch
         batch = batches[done.batches]
-        samples, S = read_samples(X, y, sample_weight, batch)
+        samples, S = read_samples(net, X, y, sample_weight, batch)
         if S == 0.0:
             return done._replace(batches=done.batches + 1)
-        w, b = unpack(sizes, done.params)
-        C, dw, db = mean_loss_and_gradient(self._net, w, b, samples, S)
+        w, b = unpack(net.sizes, done.params)
+        C, dw, db = mean_loss_and_gradient(net, w, b, samples, S)
         loss, rows = done.loss + C * len(batch), done.rows + len(batch)
 
         rule, t = self._solver[-1], done.steps + 1
-        columns = zip(pack(sizes, dw, db), done.params, *done.moments, strict=True)
+        columns = zip(pack(net.sizes, dw, db), done.params, *done.moments, strict=True)
         updated = [rule(t, *column) for column in columns]
         params, *moments = (list(values) for values in zip(*updated, strict=True))
         return Progress(params, moments, t, loss, rows, done.batches + 1)
@@ -597,7 +606,17 @@ class Propagator:
             n = len(X) if np.ndim(X) else 0
             check("X", X, (n, self._net.sizes[0]), self._dtype)
         if y is not None:
-            check("y", y, (n, self._net.sizes[-1]), self._dtype)
+            self._check_targets(y, n)
         if sample_weight is not None:
             check("sample_weight", sample_weight, (n,), self._dtype)
         return n
+
+    def _check_targets(self, y, n):
+        net, n_L = self._net, self._net.sizes[-1]
+        may_be_codes = (net.loss, net.output_activation) == ("log_loss", "softmax")
+        if not (may_be_codes and np.ndim(y) == 1):
+            check("y", y, (n, n_L), self._dtype)
+            return
+        check("y", y, (n,), np.int32)
+        if n and not 0 <= y.min() <= y.max() < n_L:
+            raise ValueError(f"y must hold codes of classes below {n_L}, got {y}")

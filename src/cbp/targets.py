@@ -6,6 +6,8 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
+from cbp.chunks import CHUNK, slices
+
 #: Loss -> the output activation of a regressor; a classifier's depends on y.
 REGRESSION_OUTPUTS = {
     "squared_error": "identity",
@@ -14,8 +16,24 @@ REGRESSION_OUTPUTS = {
 }
 
 
+def distinct_labels(y):
+    """The labels that occur in y, which stand for y where no more need be known.
+
+    y itself where that is as good: if it is short, has columns, or is made of Python's
+    objects or of about as many labels as rows.
+    """
+    if _has_columns(y) or y.dtype.kind == "O" or len(y) <= CHUNK:
+        return y
+    labels = y[:0]
+    for rows in slices(len(y)):
+        labels = np.union1d(labels, y[rows])
+        if len(labels) > CHUNK:
+            return y
+    return labels
+
+
 def learn_labels(y, classes=None):
-    """A binarizer of the labels in `classes`, or of those in y.
+    """A binarizer of the labels in `classes`, or of those in y (or distinct in y).
 
     It is scikit-learn's, as converters of fitted models to other formats read it.
     """
@@ -76,8 +94,23 @@ def label_output(binarizer):
     return "softmax" if binarizer.y_type_ == "multiclass" else "logistic"
 
 
-def label_targets(binarizer, classes, y, dtype):
-    """(n, n_outputs): 1 for the class of a sample, or for each of its labels; else 0.
+def label_targets(binarizer, classes, y, distinct, dtype):
+    """What the network is to give for y.
+
+    Parameters
+    ----------
+    binarizer : LabelBinarizer
+    classes : ndarray of shape (n_classes,)
+    y : ndarray of shape (n,), or indicator matrix of shape (n, n_outputs)
+    distinct : ndarray
+        The labels that occur in y.
+    dtype : numpy.dtype
+
+    Returns
+    -------
+    targets : ndarray of shape (n,) or (n, n_outputs)
+        For several classes their codes, from 0 on, in int32. Else of `dtype`: 1 for
+        the second of two classes, or for each label of a sample, and 0.
 
     Raises
     ------
@@ -90,20 +123,33 @@ def label_targets(binarizer, classes, y, dtype):
             "The object was not fitted with multilabel input, but with y of the type "
             f"{binarizer.y_type_}; start anew with fit."
         )
-    _check_labels(y)
-    unknown = np.setdiff1d(unique_labels(y), classes)
+    _check_labels(distinct)
+    unknown = np.setdiff1d(unique_labels(distinct), classes)
     if unknown.size:
         raise ValueError(
             f"`y` has classes not in `self.classes_`: {unknown}. `self.classes_` has "
             f"{classes}; start anew with fit, or name every class in the first call "
             "of partial_fit."
         )
-    if binarizer.y_type_ != "multiclass":
-        # An indicator may be any number that is not 0.
-        return np.ascontiguousarray(binarizer.transform(y) != 0, dtype=dtype)
-    # Without the integers, as large as these, that the binarizer makes first.
-    indicators = np.zeros((len(y), len(binarizer.classes_)), dtype)
-    indicators[np.arange(len(y)), np.searchsorted(binarizer.classes_, y)] = 1
+    if binarizer.y_type_.startswith("multilabel"):
+        targets = np.empty((y.shape[0], len(binarizer.classes_)), dtype)
+        for rows in slices(len(targets), max(1, CHUNK // targets.shape[1])):
+            # An indicator may be any number that is not 0.
+            targets[rows] = binarizer.transform(y[rows]) != 0
+        return targets
+    is_binary = binarizer.y_type_ == "binary"
+    codes = np.empty(len(y), dtype if is_binary else np.int32)
+    for rows in slices(len(y)):
+        codes[rows] = np.searchsorted(binarizer.classes_, y[rows])
+    return codes[:, np.newaxis] if is_binary else codes
+
+
+def one_hot(codes, n_classes, dtype):
+    """(n, n_classes): 1 for the class of a sample, else 0."""
+    indicators = np.zeros((len(codes), n_classes), dtype)
+    for rows in slices(len(codes)):
+        chunk = indicators[rows]
+        chunk[np.arange(len(chunk)), codes[rows]] = 1
     return indicators
 
 
@@ -149,13 +195,15 @@ def accuracy(binarizer, a, targets, weight=None):
     Parameters
     ----------
     binarizer : LabelBinarizer
-    a, targets : ndarray of shape (n, n_outputs)
+    a : ndarray of shape (n, n_outputs)
+    targets : ndarray of shape (n,) or (n, n_outputs)
+        From `label_targets`.
     weight : ndarray of shape (n,), default=None
     """
     if binarizer.y_type_.startswith("multilabel"):
         right = ((a > 0.5) == (targets > 0.5)).all(axis=1)
     else:
-        right = _class_indices(binarizer, a) == _class_indices(binarizer, targets)
+        right = _class_indices(binarizer, a) == targets.ravel()
     return np.average(right, weights=weight)
 
 
