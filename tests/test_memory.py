@@ -116,7 +116,8 @@ def peak(path, n_columns, target, params, weighted=False):
 
 
 @pytest.mark.parametrize(
-    "target", ["float32", "float64", "integers", "two classes", "two words"]
+    "target",
+    ["float32", "float64", "integers", "two classes", "two words", "ten classes"],
 )
 def test_fit_adds_the_order_of_the_rows_and_the_targets(mapped, target):
     n = 1_000_000
@@ -144,7 +145,7 @@ def test_fit_copies_weights_of_another_type_only(mapped):
     assert added < (ORDER + SINGLE) * n + FIXED
 
 
-@pytest.mark.parametrize("target", ["float32", "two classes"])
+@pytest.mark.parametrize("target", ["float32", "two classes", "ten classes"])
 def test_early_stopping_does_not_copy_the_rows_set_aside(mapped, target):
     n, n_columns = 1_000_000, 32
     params = {"early_stopping": True, "validation_fraction": 0.5}

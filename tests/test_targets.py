@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
-from sklearn.preprocessing import label_binarize
 
 from cbp.chunks import CHUNK, slices
-from cbp.targets import distinct_labels, label_targets, learn_labels, one_hot
+from cbp.targets import distinct_labels, label_targets, learn_labels
 
 #: Sizes in one chunk, at the border, and over several.
 SIZES = (7, CHUNK, CHUNK + 1, 2 * CHUNK + 100)
@@ -66,9 +65,6 @@ def test_several_classes_become_codes(kind, n):
     codes = encoded(y)
     assert codes.dtype == np.int32
     np.testing.assert_array_equal(LABELS[kind][codes], y)
-    indicators = one_hot(codes, 3, np.float32)
-    assert indicators.dtype == np.float32
-    np.testing.assert_array_equal(indicators, label_binarize(y, classes=LABELS[kind]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -27,7 +27,7 @@ from cbp.chunks import slices
 from cbp.lbfgs import LBFGS
 from cbp.network import Network
 from cbp.splitting import split, split_by_class
-from cbp.targets import accuracy, one_hot, r2
+from cbp.targets import accuracy, r2
 from cbp.threads import threads_for
 from cbp.training import SGD, Adam, EarlyStopping, History, Rows, Trainer
 
@@ -91,10 +91,7 @@ class Fit:
 
     def train(self):
         """Run all epochs, or the one of partial_fit."""
-        targets = self.targets
-        if targets.ndim == 1:
-            targets = one_hot(targets, self._n_outputs(), self.X.dtype)
-        data = (self.X, targets, self.sample_weight)
+        data = (self.X, self.targets, self.sample_weight)
         if self.incremental:
             self.trainer.run_epochs(1, *data)
         else:

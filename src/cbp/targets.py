@@ -144,15 +144,6 @@ def label_targets(binarizer, classes, y, distinct, dtype):
     return codes[:, np.newaxis] if is_binary else codes
 
 
-def one_hot(codes, n_classes, dtype):
-    """(n, n_classes): 1 for the class of a sample, else 0."""
-    indicators = np.zeros((len(codes), n_classes), dtype)
-    for rows in slices(len(codes)):
-        chunk = indicators[rows]
-        chunk[np.arange(len(chunk)), codes[rows]] = 1
-    return indicators
-
-
 def labels(binarizer, a):
     """The labels that the outputs a (n, n_outputs) stand for."""
     if binarizer.y_type_.startswith("multilabel"):

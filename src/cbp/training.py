@@ -365,8 +365,9 @@ class Trainer:
         ----------
         X : ndarray of shape (n, n_0), or its canonical CSR
             Of the network's dtype, with contiguous rows. Read in place.
-        y : ndarray of shape (n, n_L)
-            Contiguous, of the network's dtype.
+        y : ndarray of shape (n, n_L), or codes of classes of shape (n,)
+            Contiguous, of the network's dtype; the codes, for log_loss on softmax
+            outputs, of int32.
         sample_weight : ndarray of shape (n,), default=None
             Contiguous, of the network's dtype.
 
