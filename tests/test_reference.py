@@ -455,6 +455,14 @@ def test_only_codes_of_classes_stand_for_indicators(loss, output, y, error):
         p.loss_and_grad(params, np.zeros((2, 2)), y, None, np.empty_like(params))
 
 
+@pytest.mark.parametrize("n_threads", [0, -1])
+def test_less_than_one_thread_is_refused(n_threads):
+    p, *_ = draw_problem("tanh", "squared_error", "identity", 1)
+    p.use_threads(3)
+    with pytest.raises(ValueError, match="n_threads must be at least 1, got"):
+        p.use_threads(n_threads)
+
+
 def test_no_rows_give_no_output_and_no_loss():
     p, _, params, X, y, _ = draw_problem("tanh", "squared_error", "identity", 1)
     p.forward(params, X[:0], np.empty((0, 2)))

@@ -513,7 +513,7 @@ class Network:
         return self._propagator_of(self.output_activation, self.loss, n_threads)
 
     def _propagator_of(self, output_activation, loss, n_threads):
-        return _implementation().Propagator(
+        propagator = _implementation().Propagator(
             self.layer_sizes,
             self.activation,
             output_activation,
@@ -521,6 +521,8 @@ class Network:
             self.alpha,
             self.dtype,
         )
+        propagator.use_threads(n_threads)
+        return propagator
 
     # -- the checking door -----------------------------------------------------
 
