@@ -37,8 +37,8 @@ from cbp._equations cimport (
     transposed_copy,
 )
 from cbp._simd cimport (
-    CBP_EXP, CBP_IDENTITY, CBP_LOG_LOSS, CBP_LOGISTIC, CBP_POISSON, CBP_RELU,
-    CBP_SOFTMAX, CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_TANH,
+    CBP_EXP, CBP_IDENTITY, CBP_LOG, CBP_LOG_1_PLUS, CBP_LOG_LOSS, CBP_LOGISTIC,
+    CBP_POISSON, CBP_RELU, CBP_SOFTMAX, CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_TANH,
     cbp_available, cbp_clock, cbp_kernels, cbp_select, cbp_sparse_row,
 )
 from cbp._steps cimport Place, Run, feed_targets, feed_X, mean_loss, predict, train
@@ -820,7 +820,10 @@ def available_instruction_sets():
 
 
 def elementwise(activation, x, out):
-    """out = g(x) by the vectorised functions, for arrays of one float dtype."""
+    """out = g(x) by the vectorised functions, for arrays of one float dtype.
+
+    Beside the activations: "log" of normal x > 0, "log1p" of 0 <= x <= 1.
+    """
     cdef const cbp_kernels *k
     if activation == "softmax":
         raise ValueError("activation='softmax' couples the nodes of a layer.")
@@ -832,8 +835,8 @@ def elementwise(activation, x, out):
     if x.size != out.size or not out.flags.writeable:
         raise ValueError("out must be writable and of the size of x.")
     k = chosen_kernels(x.dtype.itemsize)
-    k.map(x.size, ACTIVATION_CODES[activation], cnp.PyArray_DATA(x),
-          cnp.PyArray_DATA(out))
+    code = (ACTIVATION_CODES | {"log": CBP_LOG, "log1p": CBP_LOG_1_PLUS})[activation]
+    k.map(x.size, code, cnp.PyArray_DATA(x), cnp.PyArray_DATA(out))
 
 
 cdef const cbp_kernels *chosen_kernels(int itemsize) except NULL:

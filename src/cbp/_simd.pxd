@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t
 
 cdef extern from "simd.h" nogil:
     const int CBP_IDENTITY, CBP_LOGISTIC, CBP_TANH, CBP_RELU, CBP_SOFTMAX, CBP_EXP
+    const int CBP_LOG, CBP_LOG_1_PLUS
     const int CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON
 
     ctypedef struct cbp_sparse_row:

@@ -1,4 +1,4 @@
-/* g(z), and g'(z) computed from a = g(z), on one vector and on a tile of rows. */
+/* g(z), and g'(z) computed from a = g(z), on one vector; g(z) on rows. */
 #ifndef CBP_ACTIVATION_H
 #define CBP_ACTIVATION_H
 
@@ -6,7 +6,7 @@
 #include "simd.h"
 
 /* max(z, 0) that lets NaN through. */
-INLINE vec relu(vec z) { return keep(~mask_less(z, broadcast(0)), z); }
+INLINE vec relu(vec z) { return at_least(z, 0); }
 
 /* The elementwise activations; softmax couples a row and lives in output.h. */
 INLINE vec activate(int activation, vec z)
@@ -16,7 +16,30 @@ INLINE vec activate(int activation, vec z)
     case CBP_TANH: return hyperbolic_tangent(z);
     case CBP_RELU: return relu(z);
     case CBP_EXP: return exponential(z);
+    case CBP_LOG: return logarithm(z);
+    case CBP_LOG_1_PLUS: return logarithm_of_1_plus(z);
     default: return z;
+    }
+}
+
+INLINE void activate_each(const int activation, ptrdiff_t rows, ptrdiff_t vectors,
+                          ptrdiff_t stride, const real *z, real *a)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, z += stride, a += stride)
+        for (ptrdiff_t v = 0; v < vectors; v++)
+            store(a + v * LANES, activate(activation, load(z + v * LANES)));
+}
+
+/* a = g(z) on rows of whole vectors; z may be a. One loop for each g that takes
+ * constants, which it then keeps in registers. */
+static void activate_rows(int activation, ptrdiff_t rows, ptrdiff_t vectors,
+                          ptrdiff_t stride, const real *z, real *a)
+{
+    switch (activation) {
+    case CBP_LOGISTIC: activate_each(CBP_LOGISTIC, rows, vectors, stride, z, a); break;
+    case CBP_TANH: activate_each(CBP_TANH, rows, vectors, stride, z, a); break;
+    case CBP_EXP: activate_each(CBP_EXP, rows, vectors, stride, z, a); break;
+    default: activate_each(activation, rows, vectors, stride, z, a);
     }
 }
 

@@ -18,15 +18,12 @@
 static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
 {
     const real *x = x_;
-    real *out = out_;
-    ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) store(out + i, activate(activation, load(x + i)));
-    if (i < n) {
-        real last[LANES] = {0};
-        memcpy(last, x + i, (n - i) * sizeof(real));
-        store(last, activate(activation, load(last)));
-        memcpy(out + i, last, (n - i) * sizeof(real));
-    }
+    real *out = out_, last[LANES] = {0};
+    const ptrdiff_t rest = n % LANES;
+    activate_rows(activation, 1, n / LANES, 0, x, out);
+    memcpy(last, x + n - rest, rest * sizeof(real));
+    store(last, activate(activation, load(last)));
+    memcpy(out + n - rest, last, rest * sizeof(real));
 }
 
 /* Four sums, because one would wait for each addition. */

@@ -34,7 +34,9 @@ typedef enum {
     CBP_TANH,
     CBP_RELU,
     CBP_SOFTMAX,
-    CBP_EXP
+    CBP_EXP,
+    CBP_LOG, /* for `map` only: what the losses are made of */
+    CBP_LOG_1_PLUS
 } cbp_activation;
 
 typedef enum { CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON } cbp_loss;

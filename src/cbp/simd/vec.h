@@ -59,35 +59,67 @@ INLINE ivec bits(vec x) { return (ivec)x; }
 INLINE vec from_bits(ivec x) { return (vec)x; }
 INLINE ivec mask_less(vec x, vec y) { return x < y; }
 
+/* The processor's own instruction, by the part of its name that all sets share. */
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
+#if VECTOR_BYTES == 64 && defined(CBP_FLOAT64)
+typedef __m512d native;
+#define NATIVE(operation, ...) ((vec)_mm512_##operation##_pd(__VA_ARGS__))
+#elif VECTOR_BYTES == 64
+typedef __m512 native;
+#define NATIVE(operation, ...) ((vec)_mm512_##operation##_ps(__VA_ARGS__))
+#elif VECTOR_BYTES == 32 && defined(CBP_FLOAT64)
+typedef __m256d native;
+#define NATIVE(operation, ...) ((vec)_mm256_##operation##_pd(__VA_ARGS__))
+#elif VECTOR_BYTES == 32
+typedef __m256 native;
+#define NATIVE(operation, ...) ((vec)_mm256_##operation##_ps(__VA_ARGS__))
+#elif defined(__SSE2__) && defined(CBP_FLOAT64)
+typedef __m128d native;
+#define NATIVE(operation, ...) ((vec)_mm_##operation##_pd(__VA_ARGS__))
+#elif defined(__SSE2__)
+typedef __m128 native;
+#define NATIVE(operation, ...) ((vec)_mm_##operation##_ps(__VA_ARGS__))
+#endif
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#ifdef CBP_FLOAT64
+typedef float64x2_t native;
+#define NATIVE(operation, ...) ((vec)v##operation##q_f64(__VA_ARGS__))
+#else
+typedef float32x4_t native;
+#define NATIVE(operation, ...) ((vec)v##operation##q_f32(__VA_ARGS__))
+#endif
 #endif
 
+/* at_least and at_most: x where it is NaN. Of x86 that is the second operand. */
+#ifdef NATIVE
+INLINE vec square_root(vec x) { return NATIVE(sqrt, (native)x); }
+INLINE vec at_least(vec x, real low)
+{
+    return NATIVE(max, (native)broadcast(low), (native)x);
+}
+INLINE vec at_most(vec x, real high)
+{
+    return NATIVE(min, (native)broadcast(high), (native)x);
+}
+#else
 INLINE vec square_root(vec x)
 {
-#if VECTOR_BYTES == 64 && defined(CBP_FLOAT64)
-    return (vec)_mm512_sqrt_pd((__m512d)x);
-#elif VECTOR_BYTES == 64
-    return (vec)_mm512_sqrt_ps((__m512)x);
-#elif VECTOR_BYTES == 32 && defined(CBP_FLOAT64)
-    return (vec)_mm256_sqrt_pd((__m256d)x);
-#elif VECTOR_BYTES == 32
-    return (vec)_mm256_sqrt_ps((__m256)x);
-#elif defined(__SSE2__) && defined(CBP_FLOAT64)
-    return (vec)_mm_sqrt_pd((__m128d)x);
-#elif defined(__SSE2__)
-    return (vec)_mm_sqrt_ps((__m128)x);
-#elif defined(__aarch64__) && defined(CBP_FLOAT64)
-    return (vec)vsqrtq_f64((float64x2_t)x);
-#elif defined(__aarch64__)
-    return (vec)vsqrtq_f32((float32x4_t)x);
-#else
     for (ptrdiff_t i = 0; i < LANES; i++) x[i] = (real)sqrt((double)x[i]);
     return x;
-#endif
 }
+INLINE vec at_least(vec x, real low)
+{
+    for (ptrdiff_t i = 0; i < LANES; i++) x[i] = low > x[i] ? low : x[i];
+    return x;
+}
+INLINE vec at_most(vec x, real high)
+{
+    for (ptrdiff_t i = 0; i < LANES; i++) x[i] = high < x[i] ? high : x[i];
+    return x;
+}
+#endif
 
 /* One real from each of LANES places; not by way of memory, where a load would have to
  * wait for all the stores that it spans. */
@@ -212,6 +244,8 @@ INLINE vec square_root(vec x) { return (real)sqrt((double)x); }
 INLINE vec load_strided(ptrdiff_t stride, const real *p) { (void)stride; return *p; }
 INLINE void transpose_square(vec square[1]) { (void)square; }
 INLINE vec lane_sums(vec x[1]) { return x[0]; }
+INLINE vec at_least(vec x, real low) { return low > x ? low : x; }
+INLINE vec at_most(vec x, real high) { return high < x ? high : x; }
 INLINE real lane_sum(vec x) { return x; }
 INLINE real lane_max(vec x) { return x; }
 INLINE ivec mask_first(ptrdiff_t n) { return -(ivec)(0 < n); }
@@ -223,20 +257,7 @@ INLINE vec select(ivec mask, vec yes, vec no)
     return from_bits((mask & bits(yes)) | (~mask & bits(no)));
 }
 INLINE vec keep(ivec mask, vec x) { return from_bits(mask & bits(x)); }
-/* x where it is NaN: comparisons with NaN are false. */
-INLINE vec at_least(vec x, real low)
-{
-    return select(mask_less(x, broadcast(low)), broadcast(low), x);
-}
-INLINE vec at_most(vec x, real high)
-{
-    return select(mask_less(broadcast(high), x), broadcast(high), x);
-}
 INLINE vec magnitude(vec x) { return from_bits(bits(x) & ~bits(broadcast((real)-0.0))); }
-INLINE vec with_sign_of(vec magnitude_of, vec sign_of)
-{
-    return from_bits(bits(magnitude_of) | (bits(sign_of) & bits(broadcast((real)-0.0))));
-}
 
 INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t multiple)
 {
