@@ -69,6 +69,8 @@ cdef enum:
     # so that threads find enough slabs to share.
     SLAB_PANELS = 4
     CACHE_LINE = 64
+    # What a sum across the lanes of a vector costs, in multiply-adds of vectors.
+    SUM_ACROSS = 6
     # So few rows are predicted faster by the weights as they stand than packed.
     FEW_ROWS = 4
 
@@ -260,8 +262,15 @@ cdef class Propagator:
         )
 
     cdef bint _is_narrow(self, Py_ssize_t l):
-        """Whether half the lanes of its only vector would be empty."""
-        return l > 1 and 2 * self.layer_sizes[l] <= self.run.net.k.padded_width(1)
+        """Whether half the lanes of its only vector would be empty.
+
+        Unless there are so few terms to a sum that the sum across lanes costs more.
+        """
+        cdef Py_ssize_t lanes = self.run.net.k.padded_width(1)
+        cdef Py_ssize_t n_in = self.layer_sizes[l - 1], n = self.layer_sizes[l]
+        return l > 1 and 2 * n <= lanes and (
+            n_in * (lanes - n) >= SUM_ACROSS * n * lanes
+        )
 
     cdef Py_ssize_t _packed_coefs(self, Py_ssize_t l):
         cdef const cbp_kernels *k = self.run.net.k

@@ -118,8 +118,8 @@ INLINE void forward_tile(const int M, const int V, ptrdiff_t n, int activation,
         }
 }
 
-/* identity and relu are done in the registers of a product; to repeat the others in every
- * tile's code would crowd the instruction cache. */
+/* identity and relu are done in the registers of a product, as all derivatives are; to
+ * repeat the other activations in every tile's code would crowd the instruction cache. */
 INLINE int needs_own_pass(int activation)
 {
     return activation != CBP_IDENTITY && activation != CBP_RELU;
@@ -183,20 +183,11 @@ INLINE void backward_tile(const int M, const int V, ptrdiff_t n, int activation,
         for (int v = 0; v < V; v++) {
             const ptrdiff_t at = m * PANEL + v * LANES;
             vec d = acc[m][v];
-            if (activation == CBP_RELU) d = times_derivative(CBP_RELU, load(a + at), d);
+            if (activation == CBP_RELU)
+                d = times_derivative(CBP_RELU, load(a + at), d);
+            else if (activation != CBP_IDENTITY)
+                d = times_derivative(activation, load(a + at), d);
             store(delta + at, d);
-        }
-}
-
-/* delta * g' on a tile fresh in the first cache, where g' takes arithmetic. */
-static void derive_tile(ptrdiff_t rows, ptrdiff_t vectors, int activation, const real *a,
-                        real *delta)
-{
-    for (ptrdiff_t r = 0; r < rows; r++, a += PANEL, delta += PANEL)
-        for (ptrdiff_t v = 0; v < vectors; v++) {
-            const vec d = load(delta + v * LANES);
-            store(delta + v * LANES,
-                  times_derivative(activation, load(a + v * LANES), d));
         }
 }
 
@@ -219,8 +210,6 @@ static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activati
                 M = tile_rows(V, rows - r);
                 RUN_TILE(M, V, backward_tile, inner, last ? activation : CBP_IDENTITY, step,
                          i == 0, delta_next + r * PANEL, w, a, delta);
-                if (last && needs_own_pass(activation))
-                    derive_tile(M, V, activation, a, delta);
             }
         }
     }
