@@ -152,11 +152,14 @@ def test_a_validation_set_of_all_samples_is_refused():
 
 def test_two_classes_that_cannot_have_equal_shares_are_refused():
     X = np.random.RandomState(0).normal(size=(30, 3))
-    model, theirs = MLPClassifier(**QUICK), neural_network.MLPClassifier(**QUICK)
-    with pytest.raises(ValueError, match="equal shares: a class has one sample only"):
-        model.fit(X, np.arange(30) == 0)
-    with pytest.raises(ValueError):
-        theirs.fit(X, np.arange(30) == 0)
+    for lonely, fraction in ((1, 0.1), (5, 0.01)):
+        messages = []
+        for make in (MLPClassifier, neural_network.MLPClassifier):
+            model = make(**QUICK, validation_fraction=fraction)
+            with pytest.raises(ValueError) as refused:
+                model.fit(X, np.arange(30) < lonely)
+            messages.append(str(refused.value))
+        assert messages[0] == messages[1]
 
 
 @ignore_unconverged

@@ -459,7 +459,7 @@ def test_only_codes_of_classes_stand_for_indicators(loss, output, y, error):
 def test_less_than_one_thread_is_refused(n_threads):
     p, *_ = draw_problem("tanh", "squared_error", "identity", 1)
     p.use_threads(3)
-    with pytest.raises(ValueError, match="n_threads must be at least 1, got"):
+    with pytest.raises(ValueError, match=f"n_threads={n_threads} must be at least 1"):
         p.use_threads(n_threads)
 
 

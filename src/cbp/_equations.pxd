@@ -140,10 +140,10 @@ cdef inline void input_gradient(const Net *net, Rows rows) noexcept nogil:
     """dC_0/dx_k = sum_j w^1_jk delta^1_j, into the delta of layer 0."""
     cdef Layer *layer = &net.layer[0]
     cdef Layer *above = &net.layer[1]
+    cdef void *delta = row_of(net, layer.delta, rows.first)
+    # g' of the identity reads no a, of which a sparse X has none.
     net.k.backward(rows.n, above.n, layer.n, CBP_IDENTITY, net.step,
-                   row_of(net, above.delta, rows.first), above.WT,
-                   row_of(net, layer.a, rows.first),
-                   row_of(net, layer.delta, rows.first))
+                   row_of(net, above.delta, rows.first), above.WT, delta, delta)
 
 
 cdef inline bint is_sparse(const Net *net, const Slab *slab) noexcept nogil:

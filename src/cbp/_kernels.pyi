@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
 
 Reals: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+Targets: TypeAlias = Reals | NDArray[np.int32]
 Rows: TypeAlias = Reals | csr_array | csr_matrix
 
 class Propagator:
@@ -30,12 +31,15 @@ class Propagator:
     def in_epoch(self) -> bool: ...
     @property
     def n_params(self) -> int: ...
+    @property
+    def n_threads(self) -> int: ...
+    def use_threads(self, n_threads: int, work_per_thread: float = ...) -> None: ...
     def forward(self, params: Reals, X: Rows, a_out: Reals) -> None: ...
     def inspect(
         self,
         params: Reals,
         X: Rows,
-        y: Reals,
+        y: Targets,
         sample_losses_out: Reals,
         z_out: Sequence[Reals],
         a_out: Sequence[Reals],
@@ -46,7 +50,7 @@ class Propagator:
         self,
         params: Reals,
         X: Rows,
-        y: Reals,
+        y: Targets,
         sample_weight: Reals | None,
         grad_out: Reals,
     ) -> float: ...
@@ -67,7 +71,7 @@ class Propagator:
         self,
         params: Reals,
         X: Rows,
-        y: Reals,
+        y: Targets,
         sample_weight: Reals | None,
         order: NDArray[np.intp],
         batch_size: int,

@@ -136,8 +136,9 @@ cdef class Propagator:
     cdef Run run
     cdef readonly tuple layer_sizes
     cdef readonly object dtype
-    cdef object workspace       # everything in run points into it
-    cdef object input_workspace  # or into this one, once `inspect` was called
+    cdef object workspace       # everything in run points into it,
+    cdef object rows_of_X       # or into this one, once there was a dense X,
+    cdef object input_workspace  # or this one, once `inspect` was called
     cdef void *weights          # (block_rows,)
     cdef object held            # arrays that run.samples points into
     cdef dict lent              # name -> plain vector that end_epoch writes to
@@ -288,10 +289,10 @@ cdef class Propagator:
         cdef Py_ssize_t n_bytes = self._block_bytes(l)
         layer.n = self.layer_sizes[l]
         layer.is_narrow = False
-        layer.WT = layer.z = layer.delta = NULL
-        layer.a = take(arena, n_bytes)
+        layer.WT = layer.z = layer.a = layer.delta = NULL
         if l == 0:
             return 0
+        layer.a = take(arena, n_bytes)
         layer.is_narrow = self._is_narrow(l)
         layer.z = take(arena, n_bytes)
         layer.delta = take(arena, n_bytes)
@@ -300,6 +301,14 @@ cdef class Propagator:
                 arena,
                 net.k.packed_size(layer.n, self.layer_sizes[l - 1]) * net.itemsize,
             )
+        return 0
+
+    cdef int _make_room_for_rows(self) except -1:
+        """Place a^0, for which a sparse X has no use."""
+        if self.rows_of_X is None:
+            memory = np.zeros(self._block_bytes(0) + CACHE_LINE, np.uint8)
+            self.rows_of_X = memory
+            self.run.net.layer[0].a = aligned(<char *>cnp.PyArray_DATA(memory))
         return 0
 
     cdef int _make_room_for_input_gradient(self) except -1:
@@ -657,8 +666,8 @@ cdef class Propagator:
         cdef Run *run = &self.run
         cdef Py_ssize_t rows = min(run.batch_size, run.block_rows)
         self._gather_team(rows * run.work_per_row, self.work_per_thread, rows)
-        run.is_late = False
         run.deadline = cbp_clock() + seconds
+        run.is_late = seconds <= 0
         with nogil:
             cbp_team_run(run.team, train, run)
 
@@ -733,6 +742,7 @@ cdef class Propagator:
         self.run.samples.X = <const char *>cnp.PyArray_DATA(X)
         self.run.samples.X_row_bytes = row_bytes
         self.run.net.index_bytes = 0
+        self._make_room_for_rows()
         return (X,)
 
     cdef tuple _point_at_csr(self, X, Py_ssize_t n):
@@ -782,7 +792,9 @@ cdef class Propagator:
         n = self.run.samples.n
         shape = (n, self.layer_sizes[self.run.net.L])
         self.run.samples.y_is_classes = (
-            isinstance(y, np.ndarray) and y.ndim == 1 and shape[1] > 1
+            isinstance(y, np.ndarray) and y.ndim == 1
+            and self.run.net.loss == CBP_LOG_LOSS
+            and self.run.net.output_activation == CBP_SOFTMAX
         )
         if self.run.samples.y_is_classes:
             self.run.samples.y = self._classes(y, shape)
@@ -811,7 +823,9 @@ cdef class Propagator:
     cdef const char *_classes(self, y, tuple shape) except? NULL:
         """y (n,) of int32: the node of the output layer whose target is 1."""
         n, n_classes = shape
-        if y.dtype != np.int32 or y.shape != (n,) or not y.flags.carray_ro:
+        if y.dtype != np.int32 or y.shape != (n,) or not (
+            y.flags.c_contiguous and y.flags.aligned
+        ):
             raise TypeError(
                 f"y must be a contiguous vector of {n} classes of int32, or have shape "
                 f"{shape}."

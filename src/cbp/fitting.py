@@ -21,6 +21,7 @@ from numbers import Integral
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from cbp.chunks import slices
@@ -213,16 +214,17 @@ class Fit:
             return before.copy()
         if not early_stopping:
             return Rows.all(n)
-        if n_aside < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' "
-                f"({fraction}) or the size of your dataset."
-            )
         if n_aside == n:
             raise ValueError(
                 f"validation_fraction={fraction} sets all {n} samples aside; lower it."
             )
-        return Rows(*self._split(n, n_aside))
+        rows = Rows(*self._split(n, n_aside)) if n_aside else Rows.all(n)
+        if rows.n_aside < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                f"({fraction}) or the size of your dataset."
+            )
+        return rows
 
     def _split(self, n, n_aside):
         """Indices of the rows that train, and of those set aside."""
@@ -232,14 +234,17 @@ class Fit:
         try:
             return split_by_class(self.targets.ravel(), n_aside, self.rng)
         except ValueError as error:
-            reason = (
-                f"The rows set aside do not have the classes in equal shares: {error} "
-                f"Raise validation_fraction={self.estimator.validation_fraction}."
-            )
-            # Where scikit-learn does not stratify, it does not refuse either.
             if binarizer.y_type_ == "binary":
-                raise ValueError(reason) from error
-            warnings.warn(reason, stacklevel=2)
+                # Refuses it in the words that users of scikit-learn know.
+                return train_test_split(
+                    np.arange(n), test_size=n_aside, stratify=self.targets > 0
+                )
+            # Where scikit-learn does not stratify, it does not refuse either.
+            warnings.warn(
+                f"The rows set aside do not have the classes in equal shares: {error} "
+                f"Raise validation_fraction={self.estimator.validation_fraction}.",
+                stacklevel=2,
+            )
             return split(n, n_aside, self.rng)
 
     # -- early stopping ----------------------------------------------------------
@@ -264,6 +269,7 @@ class Fit:
         def score():
             for block, X in blocks:
                 propagator.forward(network.params_, X, a[block])
+                del X  # before the next block is made
             return metric(a, targets, weight) if np.isfinite(a).all() else np.nan
 
         return score

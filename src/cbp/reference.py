@@ -438,10 +438,11 @@ class Propagator:
         self._n_params = sum((n[l - 1] + 1) * n[l] for l in range(1, len(n)))
         self._solver = self._epoch = self._progress = None
 
-    def use_threads(self, n_threads):
+    def use_threads(self, n_threads, work_per_thread=0.0):
         """Take up to `n_threads` threads from now on; here there is always one."""
         if n_threads < 1:
-            raise ValueError(f"n_threads must be at least 1, got {n_threads}")
+            raise ValueError(f"n_threads={n_threads} must be at least 1.")
+        self.n_threads = n_threads
 
     def forward(self, params, X, a_out):
         """a^L of every row of X, into a_out (n, n_L)."""
