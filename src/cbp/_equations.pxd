@@ -5,8 +5,8 @@ does and in which layout). They are called by `_steps.pxd` and `_kernels.pyx`, o
 nothing, allocate nothing, know nothing of Python, and cannot fail.
 
 The forward pass, BP1 and BP2 treat each row by itself: threads may share the rows of a
-block. BP3 and BP4 are sums over all rows of the block, for each weight by itself: threads
-may share the weights, in slabs.
+block. BP3 and BP4 are sums over all rows of the block, for each weight by itself:
+threads may share the weights, in slabs.
 """
 
 from cbp._simd cimport CBP_IDENTITY, cbp_kernels, cbp_sparse_row

@@ -13,9 +13,9 @@ d) `Propagator`, here, is the door: it owns the workspace and the team, checks e
 Everything from c) down is `noexcept nogil`, owns nothing and allocates nothing.
 
 Two layouts. Outside: one plain vector (all coefs, then all intercepts) and rows of
-numbers. Inside: panels (see simd.h). Parameters are packed by `_load` when a call starts
-and written back by `_store` when it ends; rows of X are copied block by block, those of a
-sparse X (CSR) pointed at.
+numbers. Inside: panels (see simd.h). Parameters are packed by `_load` when a call
+starts and written back by `_store` when it ends; rows of X are copied block by block,
+those of a sparse X (CSR) pointed at.
 
 Dtypes: buffers are `void *`; the table knows whether they hold floats or doubles.
 """
@@ -818,7 +818,6 @@ cdef class Propagator:
             self.run.samples.order = <const ptrdiff_t *>cnp.PyArray_DATA(order)
             self.run.samples.n = order.size
         self.held = (self.held, y, sample_weight, order)
-
 
     cdef const char *_classes(self, y, tuple shape) except? NULL:
         """y (n,) of int32: the node of the output layer whose target is 1."""

@@ -5,13 +5,13 @@ in the cache and the workspace to stay bounded, whatever the batch is. Each bloc
 two phases, and all members meet after each:
 
     rows     forward pass, C_0, BP1, BP2 for a share of the rows of the block
-    weights  BP3, BP4 over all rows of the block for a share of the weights and, with the
-             last block of the batch, the solver's step for the same weights
+    weights  BP3, BP4 over all rows of the block for a share of the weights and, with
+             the last block of the batch, the solver's step for the same weights
 
-A weight is thus summed and updated by one thread, in the order of the rows: no gradients
-to add up, and the same bits for any number of members. Alone, a thread does both phases
-by itself. What all need to know of the place in the epoch each member works out on its
-own copy; the first member keeps the accounts.
+A weight is thus summed and updated by one thread, in the order of the rows: no
+gradients to add up, and the same bits for any number of members. Alone, a thread does
+both phases by itself. What all need to know of the place in the epoch each member works
+out on its own copy; the first member keeps the accounts.
 """
 
 from libc.math cimport sqrt
@@ -172,7 +172,7 @@ cdef inline void feed_targets(
 
 
 cdef inline bint asks(const Net *net, const Samples *samples) noexcept nogil:
-    """Whether the rows of X come in an order that no hardware foresees, from far away."""
+    """Whether rows of X come from far away, in an order that no hardware foresees."""
     return samples.order != NULL and not net.index_bytes and (
         samples.X_rows * samples.X_row_bytes > AT_HAND
     )
@@ -188,8 +188,8 @@ cdef inline void ask_for(
     cdef const ptrdiff_t *order = samples.order + first
     if count <= 0:
         return
-    net.k.prefetch(count, samples.X_row_bytes, min(samples.X_row_bytes, FORESEEN), order,
-                   samples.X)
+    net.k.prefetch(count, samples.X_row_bytes, min(samples.X_row_bytes, FORESEEN),
+                   order, samples.X)
     if samples.y_is_classes:
         n_bytes = sizeof(int32_t)
     net.k.prefetch(count, n_bytes, n_bytes, order, samples.y)
@@ -281,7 +281,8 @@ cdef inline void update(
     run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, layer.W),
                                  slab.nodes * slab.width, run.alpha)
     if slab.intercepts:
-        update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.intercepts, 0.0)
+        update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.intercepts,
+                    0.0)
     transposed_copy(net, slab)
 
 
@@ -294,7 +295,7 @@ cdef inline double mean_loss(
 cdef inline void close_batch(
     const Run *run, Place *place, Py_ssize_t rows
 ) noexcept nogil:
-    """Enter the loss of the batch, as it was before the step, into that of the epoch."""
+    """Enter the loss of the batch, from before the step, into that of the epoch."""
     cdef double squares = 0
     cdef Py_ssize_t s
     for s in range(run.n_slabs):
