@@ -71,6 +71,8 @@ cdef enum:
     CACHE_LINE = 64
     # What a sum across the lanes of a vector costs, in multiply-adds of vectors.
     SUM_ACROSS = 6
+    # What tanh or the logistic function costs, in multiply-adds.
+    CURVE = 25
     # So few rows are predicted faster by the weights as they stand than packed.
     FEW_ROWS = 4
 
@@ -177,6 +179,8 @@ cdef class Propagator:
             self.run.work_per_row += (3.0 if l > 1 else 2.0) * (
                 <double>self.layer_sizes[l - 1] * self.layer_sizes[l]
             )
+            if l < net.L and net.activation in (CBP_LOGISTIC, CBP_TANH):
+                self.run.work_per_row += CURVE * self.layer_sizes[l]
         size = self._lay_out(NULL)
         memory = np.zeros(size + CACHE_LINE, np.uint8)
         self.workspace = memory

@@ -29,11 +29,14 @@ void cbp_team_stop(cbp_team *team) { (void)team; }
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-/* A spin is some ten nanoseconds, a yield a fraction of a microsecond. */
-#define SPINS 500
-#define YIELDS 100
+/* A spin is some ten nanoseconds. To wake a thread that sleeps takes up to a hundred
+ * microseconds, and what a program does between two epochs about as long: whoever yields
+ * for a millisecond sleeps through neither. */
+#define SPINS 1000
+#define NANOSECONDS_OF_YIELDING 1000000
 #define CACHE_LINE 64
 
 struct cbp_team {
@@ -60,6 +63,18 @@ static void relax(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+static long long nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static int have_met(cbp_team *team, unsigned meeting)
+{
+    return atomic_load_explicit(&team->meetings, memory_order_acquire) != meeting;
 }
 
 static void sleep_until_met(cbp_team *team, unsigned meeting)
@@ -93,10 +108,13 @@ void cbp_team_wait(cbp_team *team)
         meet_all(team, meeting);
         return;
     }
-    for (int i = 0; i < SPINS + YIELDS; i++) {
-        if (atomic_load_explicit(&team->meetings, memory_order_acquire) != meeting) return;
-        if (i < SPINS) relax();
-        else sched_yield();
+    for (int i = 0; i < SPINS; i++) {
+        if (have_met(team, meeting)) return;
+        relax();
+    }
+    for (long long start = nanoseconds(); nanoseconds() < start + NANOSECONDS_OF_YIELDING;) {
+        if (have_met(team, meeting)) return;
+        sched_yield();
     }
     sleep_until_met(team, meeting);
 }
