@@ -98,6 +98,14 @@ def test_a_sparse_X_gives_the_same_bits_on_threads(dtype, sizes):
         assert actual == expected, members
 
 
+def test_more_threads_than_a_block_has_tiles_of_rows_are_not_used():
+    sizes = (50_000, 2)
+    params, X, y, weights = draw(9, sizes, 200, "float32")
+    expected = bits(all_results(make(sizes, "float32", 1), params, X, y, weights))
+    propagator = make(sizes, "float32", 40)
+    assert bits(all_results(propagator, params, X, y, weights)) == expected
+
+
 def count_threads():
     return len(os.listdir("/proc/self/task"))
 

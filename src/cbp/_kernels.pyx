@@ -82,10 +82,11 @@ cdef Py_ssize_t MOST_PARAMS = sys.maxsize >> 16
 # Seconds between two looks for Ctrl-C.
 cdef double PATIENCE = 0.05
 
-# Multiply-adds of a step (of a call to predict) that are worth a thread: to meet costs
-# about a microsecond, to start a thread some twenty.
+# Multiply-adds of a step that are worth a thread, since to meet costs about a
+# microsecond; a prediction has to start its threads first, which takes some thirty
+# times as long.
 cdef double WORK_PER_THREAD = 600_000
-cdef double PREDICTION_PER_THREAD = 20_000_000
+cdef double STARTS_PER_MEETING = 30
 
 
 # ---- memory ------------------------------------------------------------------------
@@ -211,7 +212,9 @@ cdef class Propagator:
 
     cdef _gather_team(self, double work, double work_per_thread, Py_ssize_t rows):
         """Have as many threads at hand as `work` on `rows` rows is worth."""
-        cdef Py_ssize_t tiles = rows // self.run.net.k.tile_rows
+        cdef Py_ssize_t tiles = (
+            min(rows, self.run.block_rows) // self.run.net.k.tile_rows
+        )
         cdef int members = <int>max(1, min(self.n_threads, tiles))
         if work < members * work_per_thread:
             members = <int>max(1.0, work / work_per_thread)
@@ -465,7 +468,7 @@ cdef class Propagator:
             self.held = None
             return
         self._load_params(params, False)
-        self._gather_team(n * work, PREDICTION_PER_THREAD, n)
+        self._gather_team(n * work, STARTS_PER_MEETING * self.work_per_thread, n)
         # Some 50 ms at 20 GFLOP/s; whole blocks.
         at_once = <Py_ssize_t>(5e8 / work) // run.block_rows * run.block_rows
         run.end = 0
