@@ -24,6 +24,8 @@ SOON = 0.5
 def ctrl_c(after):
     """Press Ctrl-C after so many seconds; yields when it was pressed."""
     pressed = []
+    # A shell that puts the tests into the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def press():
         pressed.append(time.perf_counter())
@@ -36,6 +38,7 @@ def ctrl_c(after):
     finally:
         timer.cancel()
         timer.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def endless(Estimator, **params):
