@@ -22,24 +22,29 @@ INLINE vec activate(int activation, vec z)
     }
 }
 
-INLINE void activate_each(const int activation, ptrdiff_t rows, ptrdiff_t vectors,
+INLINE void activate_each(const int activation, ptrdiff_t rows, ptrdiff_t columns,
                           ptrdiff_t stride, const real *z, real *a)
 {
-    for (ptrdiff_t i = 0; i < rows; i++, z += stride, a += stride)
-        for (ptrdiff_t v = 0; v < vectors; v++)
-            store(a + v * LANES, activate(activation, load(z + v * LANES)));
+    const ptrdiff_t whole = columns / LANES * LANES;
+    const ivec rest = mask_first(columns - whole);
+    for (ptrdiff_t i = 0; i < rows; i++, z += stride, a += stride) {
+        for (ptrdiff_t j = 0; j < whole; j += LANES)
+            store(a + j, activate(activation, load(z + j)));
+        if (whole < columns)
+            store(a + whole, keep(rest, activate(activation, load(z + whole))));
+    }
 }
 
-/* a = g(z) on rows of whole vectors; z may be a. One loop for each g that takes
- * constants, which it then keeps in registers. */
-static void activate_rows(int activation, ptrdiff_t rows, ptrdiff_t vectors,
+/* a = g(z) on rows of padded length, with zeros in the padding; z may be a. One loop for
+ * each g that takes constants, which it then keeps in registers. */
+static void activate_rows(int activation, ptrdiff_t rows, ptrdiff_t columns,
                           ptrdiff_t stride, const real *z, real *a)
 {
     switch (activation) {
-    case CBP_LOGISTIC: activate_each(CBP_LOGISTIC, rows, vectors, stride, z, a); break;
-    case CBP_TANH: activate_each(CBP_TANH, rows, vectors, stride, z, a); break;
-    case CBP_EXP: activate_each(CBP_EXP, rows, vectors, stride, z, a); break;
-    default: activate_each(activation, rows, vectors, stride, z, a);
+    case CBP_LOGISTIC: activate_each(CBP_LOGISTIC, rows, columns, stride, z, a); break;
+    case CBP_TANH: activate_each(CBP_TANH, rows, columns, stride, z, a); break;
+    case CBP_EXP: activate_each(CBP_EXP, rows, columns, stride, z, a); break;
+    default: activate_each(activation, rows, columns, stride, z, a);
     }
 }
 

@@ -20,20 +20,30 @@ static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
     const real *x = x_;
     real *out = out_, last[LANES] = {0};
     const ptrdiff_t rest = n % LANES;
-    activate_rows(activation, 1, n / LANES, 0, x, out);
+    activate_rows(activation, 1, n - rest, 0, x, out);
     memcpy(last, x + n - rest, rest * sizeof(real));
     store(last, activate(activation, load(last)));
     memcpy(out + n - rest, last, rest * sizeof(real));
 }
 
 /* Four sums, because one would wait for each addition. */
-static double weighted_sum(ptrdiff_t n, const void *weights_, const void *values_)
+INLINE double sum_by_fours(const int is_weighted, ptrdiff_t n, const real *weights,
+                           const real *values)
 {
-    const real *weights = weights_, *values = values_;
     double sum[4] = {0};
-    for (ptrdiff_t i = 0; i < n; i++)
-        sum[i % 4] += (weights ? (double)weights[i] : 1.0) * (double)values[i];
+    ptrdiff_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        UNROLL
+        for (int s = 0; s < 4; s++)
+            sum[s] += (is_weighted ? (double)weights[i + s] : 1.0) * (double)values[i + s];
+    for (int s = 0; i < n; i++, s++)
+        sum[s] += (is_weighted ? (double)weights[i] : 1.0) * (double)values[i];
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+static double weighted_sum(ptrdiff_t n, const void *weights, const void *values)
+{
+    return weights ? sum_by_fours(1, n, weights, values) : sum_by_fours(0, n, NULL, values);
 }
 
 const cbp_kernels CBP_TABLE = {

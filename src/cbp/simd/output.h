@@ -191,34 +191,45 @@ typedef struct {
 
 INLINE void to_lanes(ptrdiff_t rows, ptrdiff_t n, const real *block, samples_in_lanes *out)
 {
-    if (rows == LANES && n > FEW_COLUMNS) {
+    if (rows < LANES) {
+        memset(out->vectors, 0, n * LANES * sizeof(real));
+        for (ptrdiff_t j = 0; j < n; j++)
+            for (ptrdiff_t i = 0; i < rows; i++)
+                out->vectors[j * LANES + i] = block[i * PANEL + j];
+    } else if (n > FEW_COLUMNS) {
         for (ptrdiff_t j = 0; j < n; j += LANES)
             copy_transposed(PANEL, block + j, LANES, out->vectors + j * LANES);
-        return;
-    }
-    for (ptrdiff_t j = 0; j < n; j++) {
-        real *column = out->vectors + j * LANES;
-        if (rows == LANES) {
-            store(column, load_strided(PANEL, block + j));
-        } else {
-            store(column, broadcast(0));
-            for (ptrdiff_t i = 0; i < rows; i++) column[i] = block[i * PANEL + j];
-        }
+    } else {
+        for (ptrdiff_t j = 0; j < n; j++)
+            store(out->vectors + j * LANES, load_strided(PANEL, block + j));
     }
 }
 
 INLINE void from_lanes(ptrdiff_t rows, ptrdiff_t n, samples_in_lanes *in, real *block)
 {
-    if (rows == LANES && n > FEW_COLUMNS) {
+    if (rows < LANES) {
+        for (ptrdiff_t j = 0; j < n; j++)
+            for (ptrdiff_t i = 0; i < rows; i++)
+                block[i * PANEL + j] = in->vectors[j * LANES + i];
+    } else if (n > FEW_COLUMNS) {
         const ptrdiff_t padded = round_up(n, LANES);
-        memset(in->vectors + n * LANES, 0, (padded - n) * LANES * sizeof(real));
+        for (ptrdiff_t j = n; j < padded; j++)
+            store(in->vectors + j * LANES, broadcast(0));
         for (ptrdiff_t j = 0; j < n; j += LANES)
             copy_transposed(LANES, in->vectors + j * LANES, PANEL, block + j);
-        return;
+    } else {
+        for (ptrdiff_t j = 0; j < n; j++)
+            store_strided(load(in->vectors + j * LANES), PANEL, block + j);
     }
-    for (ptrdiff_t j = 0; j < n; j++)
-        for (ptrdiff_t i = 0; i < rows; i++)
-            block[i * PANEL + j] = in->vectors[j * LANES + i];
+}
+
+INLINE void output_of_lanes(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
+                            const real *z, real *a)
+{
+    samples_in_lanes z_i, a_i;
+    to_lanes(rows, n, z, &z_i);
+    activate_output(0, n, activation, step, z_i.vectors, a_i.vectors);
+    from_lanes(rows, n, &a_i, a);
 }
 
 static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
@@ -231,13 +242,25 @@ static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
             activate_output(1, n, activation, step, z + i * PANEL, a + i * PANEL);
         return;
     }
-    for (ptrdiff_t i = 0; i < rows; i += LANES) {
-        const ptrdiff_t here = smaller(LANES, rows - i);
-        samples_in_lanes z_i, a_i;
-        to_lanes(here, n, z + i * PANEL, &z_i);
-        activate_output(0, n, activation, step, z_i.vectors, a_i.vectors);
-        from_lanes(here, n, &a_i, a + i * PANEL);
-    }
+    for (; rows >= LANES; rows -= LANES, z += LANES * PANEL, a += LANES * PANEL)
+        output_of_lanes(LANES, n, activation, step, z, a);
+    if (rows) output_of_lanes(rows, n, activation, step, z, a);
+}
+
+/* BP1 of `rows` (at most LANES) rows; keeps a^L unless a is NULL. */
+INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
+                                 ptrdiff_t step, const real *z, const real *y, real *a,
+                                 real *delta)
+{
+    samples_in_lanes z_i, y_i, a_i, delta_i;
+    vec C;
+    to_lanes(rows, n, z, &z_i);
+    to_lanes(rows, n, y, &y_i);
+    C = loss_and_delta(0, n, activation, loss, step, z_i.vectors, y_i.vectors, a_i.vectors,
+                       delta_i.vectors);
+    if (a) from_lanes(rows, n, &a_i, a);
+    from_lanes(rows, n, &delta_i, delta);
+    return C;
 }
 
 static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
@@ -245,26 +268,24 @@ static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
                          void *a_, void *delta_, void *sample_losses)
 {
     const real *z = z_, *y = targets;
-    real *a = a_, *delta = delta_, *C = sample_losses, C_i[LANES];
+    real *a = a_, *delta = delta_, *C = sample_losses, C_last[LANES];
+    ptrdiff_t i = 0, at = 0;
     if (n > PANEL) {
-        for (ptrdiff_t i = 0; i < rows; i++) {
-            const ptrdiff_t at = i * PANEL;
-            store(C_i, loss_and_delta(1, n, activation, loss, step, z + at, y + at, a + at,
-                                      delta + at));
-            C[i] = C_i[0];
+        for (; i < rows; i++, at += PANEL) {
+            store(C_last, loss_and_delta(1, n, activation, loss, step, z + at, y + at,
+                                         a + at, delta + at));
+            C[i] = C_last[0];
         }
         return;
     }
-    for (ptrdiff_t i = 0; i < rows; i += LANES) {
-        const ptrdiff_t here = smaller(LANES, rows - i), at = i * PANEL;
-        samples_in_lanes z_i, y_i, a_i, delta_i;
-        to_lanes(here, n, z + at, &z_i);
-        to_lanes(here, n, y + at, &y_i);
-        store(C_i, loss_and_delta(0, n, activation, loss, step, z_i.vectors, y_i.vectors,
-                                  a_i.vectors, delta_i.vectors));
-        if (keep_a) from_lanes(here, n, &a_i, a + at);
-        from_lanes(here, n, &delta_i, delta + at);
-        for (ptrdiff_t r = 0; r < here; r++) C[i + r] = C_i[r];
+    for (; i + LANES <= rows; i += LANES, at += LANES * PANEL)
+        store(C + i, error_signal_of_lanes(LANES, n, activation, loss, step, z + at, y + at,
+                                           keep_a ? a + at : NULL, delta + at));
+    if (i < rows) {
+        store(C_last,
+              error_signal_of_lanes(rows - i, n, activation, loss, step, z + at, y + at,
+                                    keep_a ? a + at : NULL, delta + at));
+        memcpy(C + i, C_last, (rows - i) * sizeof(real));
     }
 }
 

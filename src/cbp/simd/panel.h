@@ -57,6 +57,11 @@ INLINE void copy_few(ptrdiff_t n, const real *from, real *to)
 INLINE void copy(ptrdiff_t n, const real *from, real *to)
 {
     ptrdiff_t i = 0;
+    if (n == PANEL) {
+        UNROLL
+        for (int v = 0; v < WIDE; v++) store(to + v * LANES, load(from + v * LANES));
+        return;
+    }
     for (; i + LANES <= n; i += LANES) store(to + i, load(from + i));
     copy_few(n - i, from + i, to + i);
 }
@@ -150,63 +155,82 @@ static void transpose(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t node, ptrdiff_t
 
 /* ---- a block --------------------------------------------------------------------- */
 
+/* f(is_ordered, ...) with a constant for whether `order` says which rows are meant. */
+#define BY_ORDER(f, ...)                                                              \
+    do {                                                                              \
+        if (order) f(1, __VA_ARGS__);                                                 \
+        else f(0, __VA_ARGS__);                                                       \
+    } while (0)
+
+INLINE const real *row_at(const int is_ordered, ptrdiff_t i, const ptrdiff_t *order,
+                          const void *source, ptrdiff_t row_bytes)
+{
+    return (const real *)((const char *)source + (is_ordered ? order[i] : i) * row_bytes);
+}
+
+#if VECTOR_BYTES
+/* `lines` (a constant) lines of the cache from the start of each row. */
+INLINE void prefetch_lines(const int lines, ptrdiff_t rows, ptrdiff_t row_bytes,
+                           const ptrdiff_t *order, const char *source)
+{
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        const char *row = (const char *)row_at(1, i, order, source, row_bytes);
+        UNROLL
+        for (int line = 0; line < lines; line++) __builtin_prefetch(row + line * 64);
+    }
+}
+#endif
+
 static void prefetch(ptrdiff_t rows, ptrdiff_t row_bytes, ptrdiff_t bytes,
-                     const ptrdiff_t *order, const void *source)
+                     const ptrdiff_t *order, const void *source_)
 {
 #if VECTOR_BYTES
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        const char *row = (const char *)source + (order ? order[i] : i) * row_bytes;
-        for (ptrdiff_t at = 0; at < bytes; at += 64) __builtin_prefetch(row + at);
-    }
+    const char *source = source_;
+    for (; bytes > 192; bytes -= 256, source += 256)
+        prefetch_lines(4, rows, row_bytes, order, source);
+    if (bytes > 64) prefetch_lines(3, rows, row_bytes, order, source);
+    else if (bytes > 0) prefetch_lines(1, rows, row_bytes, order, source);
 #else
-    (void)rows, (void)row_bytes, (void)bytes, (void)order, (void)source;
+    (void)rows, (void)row_bytes, (void)bytes, (void)order, (void)source_;
 #endif
 }
 
-INLINE const real *row_at(ptrdiff_t i, const ptrdiff_t *order, const void *source,
-                          ptrdiff_t row_bytes)
+/* `n` (a constant) columns of all rows, a power of two or some panels. */
+INLINE void gather_columns(const int is_ordered, const ptrdiff_t n, ptrdiff_t rows,
+                           const ptrdiff_t *order, const real *source,
+                           ptrdiff_t row_bytes, ptrdiff_t step, real *out)
 {
-    return (const real *)((const char *)source + (order ? order[i] : i) * row_bytes);
+    for (ptrdiff_t i = 0; i < rows; i++, out += PANEL) {
+        const real *row = row_at(is_ordered, i, order, source, row_bytes);
+        UNROLL
+        for (ptrdiff_t j = 0; j + LANES <= n; j += LANES)
+            store(out + column_at(j, step), load(row + j));
+        if (n < LANES) memcpy(out, row, n * sizeof(real));
+    }
 }
 
-/* `size` (a constant) columns of all rows. */
-INLINE void gather_columns(const ptrdiff_t size, ptrdiff_t rows, const ptrdiff_t *order,
-                           const real *source, ptrdiff_t row_bytes, real *out)
-{
-    for (ptrdiff_t i = 0; i < rows; i++, out += PANEL)
-        memcpy(out, row_at(i, order, source, row_bytes), size * sizeof(real));
-}
-
-/* Row by row, or, within a panel, some columns at a time: a loop over few columns would
- * take longer to set up than to run. */
+/* Some columns of all rows at a time: a loop over the columns of each row would take
+ * longer to set up than to run. */
 static void gather(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order, const void *source_,
                    ptrdiff_t row_bytes, ptrdiff_t step, void *out_)
 {
     const real *source = source_;
     real *out = out_;
-    if (n > PANEL) {
-        for (ptrdiff_t i = 0; i < rows; i++, out += PANEL) {
-            const real *row = row_at(i, order, source, row_bytes);
-            ptrdiff_t j = 0;
-            for (; j + PANEL <= n; j += PANEL) copy(PANEL, row + j, out + column_at(j, step));
-            copy(n - j, row + j, out + column_at(j, step));
-        }
-        return;
-    }
-#define GATHER_IF(condition, size)                                                    \
-    if (condition) {                                                                  \
-        gather_columns(size, rows, order, source, row_bytes, out);                    \
-        source += size;                                                               \
-        out += size;                                                                  \
-    }
-    GATHER_IF(n >= LANES, LANES)
-    GATHER_IF(n == PANEL, LANES)
-    n %= LANES;
-    GATHER_IF(n & 8, 8)
-    GATHER_IF(n & 4, 4)
-    GATHER_IF(n & 2, 2)
-    GATHER_IF(n & 1, 1)
-#undef GATHER_IF
+#define GATHER(columns)                                                               \
+    do {                                                                              \
+        BY_ORDER(gather_columns, columns, rows, order, source, row_bytes, step, out); \
+        n -= columns;                                                                 \
+        source += columns;                                                            \
+        out += columns < PANEL ? columns : columns / PANEL * step;                    \
+    } while (0)
+    while (n >= 4 * PANEL) GATHER(4 * PANEL);
+    while (n >= PANEL) GATHER(PANEL);
+    if (n >= LANES) GATHER(LANES);
+    if (n & 8) GATHER(8);
+    if (n & 4) GATHER(4);
+    if (n & 2) GATHER(2);
+    if (n & 1) GATHER(1);
+#undef GATHER
 }
 
 static void scatter(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *source,
@@ -221,16 +245,25 @@ static void scatter(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *sou
     }
 }
 
+INLINE void set_ones(const int is_ordered, ptrdiff_t rows, ptrdiff_t n,
+                     const ptrdiff_t *order, const int32_t *classes, ptrdiff_t step,
+                     real *out)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, out += PANEL) {
+        const ptrdiff_t k = classes[is_ordered ? order[i] : i];
+        assert(0 <= k && k < n);
+        out[column_at(k, step)] = 1;
+    }
+    (void)n;
+}
+
 static void one_hot(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order,
                     const int32_t *classes, ptrdiff_t step, void *out_)
 {
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        real *row = (real *)out_ + i * PANEL;
-        const ptrdiff_t k = classes[order ? order[i] : i];
-        assert(0 <= k && k < n);
-        for (ptrdiff_t j = 0; j < n; j += LANES) store(row + column_at(j, step), broadcast(0));
-        row[column_at(k, step)] = 1;
-    }
+    real *out = out_;
+    for (ptrdiff_t j = 0; j < n; j += PANEL)
+        memset(out + column_at(j, step), 0, rows * PANEL * sizeof(real));
+    BY_ORDER(set_ones, rows, n, order, classes, step, out);
 }
 
 static void pick(ptrdiff_t n, const ptrdiff_t *order, const void *source_, void *out_)

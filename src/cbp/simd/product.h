@@ -10,6 +10,10 @@
  * is one chain of multiply-adds in the order of the inner index, whatever the tile it
  * falls in and wherever the chain is put down and taken up again: a row gives the same
  * bits alone and in any batch, on one thread and on many.
+ *
+ * The inner loops are unrolled although the multiply-adds alone would keep an idle core
+ * busy: two threads of a core share its instructions per cycle, and every instruction
+ * that only counts a loop is then missing in the products.
  */
 #ifndef CBP_PRODUCT_H
 #define CBP_PRODUCT_H
@@ -75,6 +79,7 @@ INLINE void multiply_add_panel(const int M, const int V, const ptrdiff_t n,
                                const real *rows, const real *w,
                                vec acc[MOST_TILE_ROWS][WIDE])
 {
+    UNROLL
     for (ptrdiff_t k = 0; k < n; k++, w += V * LANES) {
         vec w_k[WIDE];
         UNROLL
@@ -125,17 +130,10 @@ INLINE int needs_own_pass(int activation)
     return activation != CBP_IDENTITY && activation != CBP_RELU;
 }
 
-/* g on the columns of a tile fresh in the first cache; zeros beyond them. */
-static void activate_tile(ptrdiff_t rows, ptrdiff_t columns, int activation, real *a)
+/* g on a panel of a tile, fresh in the first cache, whose columns are the first of some. */
+static void activate_panel(int activation, ptrdiff_t rows, ptrdiff_t columns, real *a)
 {
-    const ptrdiff_t whole = smaller(columns, PANEL) / LANES * LANES;
-    for (ptrdiff_t r = 0; r < rows; r++, a += PANEL) {
-        for (ptrdiff_t j = 0; j < whole; j += LANES)
-            store(a + j, activate(activation, load(a + j)));
-        if (whole < columns && whole < PANEL)
-            store(a + whole, keep(mask_first(columns - whole),
-                                  activate(activation, load(a + whole))));
-    }
+    activate_rows(activation, rows, smaller(columns, PANEL), PANEL, a, a);
 }
 
 static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
@@ -159,7 +157,7 @@ static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activat
                 RUN_TILE(M, V, forward_tile, n, last ? activation : CBP_IDENTITY, step,
                          a_in + r * PANEL, w, b, z_r, a_r);
                 if (last && needs_own_pass(activation))
-                    activate_tile(M, n_out - j, activation, a_r);
+                    activate_panel(activation, M, n_out - j, a_r);
             }
         }
     }
@@ -217,27 +215,39 @@ static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activati
 
 /* ---- sums over the rows -------------------------------------------------------- */
 
-/* M nodes of the layer below by V vectors of delta. */
+/* M nodes of the layer below by V vectors of delta, for one sample. */
+INLINE void add_products(const int M, const int V, const real *a_in, const real *delta,
+                         vec acc[MOST_TILE_ROWS][WIDE])
+{
+    vec d[WIDE];
+    UNROLL
+    for (int v = 0; v < V; v++) d[v] = load(delta + v * LANES);
+    UNROLL
+    for (int m = 0; m < M; m++) {
+        const vec a_m = broadcast(a_in[m]);
+        UNROLL
+        for (int v = 0; v < V; v++) acc[m][v] = acc[m][v] + a_m * d[v];
+    }
+}
+
+#define ROWS_AT_A_TIME 8
+
 INLINE void gradient_tile(const int M, const int V, ptrdiff_t rows, const real *a_in,
                           const real *delta, int accumulate, real *grad)
 {
     vec acc[MOST_TILE_ROWS][WIDE];
+    ptrdiff_t i = 0;
     UNROLL
     for (int m = 0; m < M; m++)
         UNROLL
         for (int v = 0; v < V; v++)
             acc[m][v] = accumulate ? load(grad + (m * V + v) * LANES) : broadcast(0);
-    for (ptrdiff_t i = 0; i < rows; i++, a_in += PANEL, delta += PANEL) {
-        vec d[WIDE];
+    for (; i + ROWS_AT_A_TIME <= rows; i += ROWS_AT_A_TIME)
         UNROLL
-        for (int v = 0; v < V; v++) d[v] = load(delta + v * LANES);
-        UNROLL
-        for (int m = 0; m < M; m++) {
-            const vec a_m = broadcast(a_in[m]);
-            UNROLL
-            for (int v = 0; v < V; v++) acc[m][v] = acc[m][v] + a_m * d[v];
-        }
-    }
+        for (int s = 0; s < ROWS_AT_A_TIME; s++, a_in += PANEL, delta += PANEL)
+            add_products(M, V, a_in, delta, acc);
+    for (; i < rows; i++, a_in += PANEL, delta += PANEL)
+        add_products(M, V, a_in, delta, acc);
     UNROLL
     for (int m = 0; m < M; m++)
         UNROLL
@@ -258,6 +268,7 @@ static void gradient(ptrdiff_t rows, ptrdiff_t nodes, ptrdiff_t width, ptrdiff_t
         const real *delta = (const real *)delta_ + r * PANEL;
         real *grad = grad_W;
         end = rows * (pass + 1) / passes;
+        if (end < rows) end -= end % ROWS_AT_A_TIME;
         for (ptrdiff_t k = 0; k < nodes; k += PANEL) {
             const real *a_in = (const real *)a_in_ + k / PANEL * step + r * PANEL;
             const ptrdiff_t n = smaller(PANEL, nodes - k);
@@ -274,14 +285,26 @@ static void gradient(ptrdiff_t rows, ptrdiff_t nodes, ptrdiff_t width, ptrdiff_t
 INLINE void column_sums_of(const int V, ptrdiff_t rows, const real *delta, int accumulate,
                            real *sums)
 {
-    vec sum[WIDE];
+    enum { ABREAST = 4 }; /* one would wait for each addition */
+    vec sum[ABREAST][WIDE];
+    ptrdiff_t i = 0;
     UNROLL
-    for (int v = 0; v < V; v++) sum[v] = accumulate ? load(sums + v * LANES) : broadcast(0);
-    for (ptrdiff_t i = 0; i < rows; i++, delta += PANEL)
+    for (int v = 0; v < V; v++) {
+        sum[0][v] = accumulate ? load(sums + v * LANES) : broadcast(0);
         UNROLL
-        for (int v = 0; v < V; v++) sum[v] = sum[v] + load(delta + v * LANES);
+        for (int s = 1; s < ABREAST; s++) sum[s][v] = broadcast(0);
+    }
+    for (; i + ABREAST <= rows; i += ABREAST)
+        UNROLL
+        for (int s = 0; s < ABREAST; s++, delta += PANEL)
+            UNROLL
+            for (int v = 0; v < V; v++) sum[s][v] = sum[s][v] + load(delta + v * LANES);
+    for (; i < rows; i++, delta += PANEL)
+        UNROLL
+        for (int v = 0; v < V; v++) sum[0][v] = sum[0][v] + load(delta + v * LANES);
     UNROLL
-    for (int v = 0; v < V; v++) store(sums + v * LANES, sum[v]);
+    for (int v = 0; v < V; v++)
+        store(sums + v * LANES, (sum[0][v] + sum[1][v]) + (sum[2][v] + sum[3][v]));
 }
 
 static void column_sums(ptrdiff_t rows, ptrdiff_t width, const void *delta, int accumulate,
@@ -300,6 +323,19 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t width, const void *delta, int 
  * each other's place, and the forward pass sums across lanes. */
 #define NARROW_ROWS (LANES < 8 ? 8 : LANES)
 
+/* V vectors of M rows times those of a node. */
+INLINE void narrow_panel(const int M, const int V, const real *a_in, const real *w,
+                         vec acc[NARROW_ROWS])
+{
+    UNROLL
+    for (int v = 0; v < V; v++) {
+        const vec w_v = load(w + v * LANES);
+        UNROLL
+        for (int m = 0; m < M; m++)
+            acc[m] = acc[m] + load(a_in + m * PANEL + v * LANES) * w_v;
+    }
+}
+
 /* z of M rows for node j; M is NARROW_ROWS or 1. */
 INLINE void narrow_tile(const int M, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t j,
                         ptrdiff_t step, const real *a_in, const real *WT, real b, real *z)
@@ -307,15 +343,9 @@ INLINE void narrow_tile(const int M, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t 
     vec acc[NARROW_ROWS];
     UNROLL
     for (int m = 0; m < M; m++) acc[m] = broadcast(0);
-    for (ptrdiff_t k = 0; k < n_in; k += PANEL, a_in += step, WT += n_out * PANEL) {
-        const ptrdiff_t V = panel_vectors(k, n_in);
-        for (ptrdiff_t v = 0; v < V; v++) {
-            const vec w = load(WT + (j * V + v) * LANES);
-            UNROLL
-            for (int m = 0; m < M; m++)
-                acc[m] = acc[m] + load(a_in + m * PANEL + v * LANES) * w;
-        }
-    }
+    for (; n_in > LANES; n_in -= PANEL, a_in += step, WT += n_out * PANEL)
+        narrow_panel(M, WIDE, a_in, WT + j * PANEL, acc);
+    if (n_in > 0) narrow_panel(M, 1, a_in, WT + j * LANES, acc);
     if (M == 1) {
         z[j] = lane_sum(acc[0]) + b;
         return;
@@ -347,7 +377,7 @@ static void forward_narrow(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int 
         if (z_)
             for (ptrdiff_t m = 0; m < M; m++)
                 copy(n_out, a + m * PANEL, (real *)z_ + (r + m) * PANEL);
-        if (activation != CBP_IDENTITY) activate_tile(M, n_out, activation, a);
+        if (activation != CBP_IDENTITY) activate_panel(activation, M, n_out, a);
     }
 }
 

@@ -94,7 +94,7 @@ static void forward_sparse(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
                             x + r, panels, b, z, a);
             if (needs_own_pass(activation))
                 for (ptrdiff_t p = 0; p < P; p++)
-                    activate_tile(1, n_out - j - p * PANEL, activation, a + p * step);
+                    activate_panel(activation, 1, n_out - j - p * PANEL, a + p * step);
         }
     }
 }

@@ -131,6 +131,12 @@ INLINE vec load_strided(ptrdiff_t stride, const real *p)
     return x;
 }
 
+INLINE void store_strided(vec x, ptrdiff_t stride, real *p)
+{
+    UNROLL
+    for (ptrdiff_t i = 0; i < LANES; i++) p[i * stride] = x[i];
+}
+
 #if defined(__clang__)
 #define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
 #else
@@ -242,6 +248,7 @@ INLINE vec from_bits(ivec i) { vec x; memcpy(&x, &i, sizeof x); return x; }
 INLINE ivec mask_less(vec x, vec y) { return -(ivec)(x < y); }
 INLINE vec square_root(vec x) { return (real)sqrt((double)x); }
 INLINE vec load_strided(ptrdiff_t stride, const real *p) { (void)stride; return *p; }
+INLINE void store_strided(vec x, ptrdiff_t stride, real *p) { (void)stride; *p = x; }
 INLINE void transpose_square(vec square[1]) { (void)square; }
 INLINE vec lane_sums(vec x[1]) { return x[0]; }
 INLINE vec at_least(vec x, real low) { return low > x ? low : x; }
