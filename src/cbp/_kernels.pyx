@@ -31,6 +31,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport pow
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int32_t
 
 from cbp._equations cimport (
     Layer, Net, Rows, Slab, backward_pass, forward_pass, input_gradient, output_error,
@@ -65,9 +66,10 @@ cdef enum:
     # Rows by which panels are longer than the block: panels a power of two apart would
     # crowd into a few sets of the cache.
     SKEW_ROWS = 8
-    # Nodes of the layer below whose weights make a slab; fewer where layers are small,
-    # so that threads find enough slabs to share.
+    # Panels of nodes of the layer below whose weights make a slab; fewer where a layer
+    # would have fewer slabs than ENOUGH_SLABS for threads to share.
     SLAB_PANELS = 4
+    ENOUGH_SLABS = 6
     CACHE_LINE = 64
     # What a sum across the lanes of a vector costs, in multiply-adds of vectors.
     SUM_ACROSS = 6
@@ -138,6 +140,7 @@ cdef class Propagator:
 
     cdef Run run
     cdef readonly tuple layer_sizes
+    cdef readonly Py_ssize_t n_params
     cdef readonly object dtype
     cdef object workspace       # everything in run points into it,
     cdef object rows_of_X       # or into this one, once there was a dense X,
@@ -163,11 +166,15 @@ cdef class Propagator:
             raise TypeError(f"dtype={self.dtype} must be float32 or float64.")
         net.itemsize = self.dtype.itemsize
         net.k = chosen_kernels(net.itemsize)
-        if self.n_params > MOST_PARAMS:
+        n_params = sum(
+            (n_in + 1) * n for n_in, n in zip(self.layer_sizes, self.layer_sizes[1:])
+        )
+        if n_params > MOST_PARAMS:
             raise MemoryError(
-                f"layer_sizes={self.layer_sizes} means {self.n_params} parameters, "
-                "more than this machine can address."
+                f"layer_sizes={self.layer_sizes} means {n_params} parameters, more "
+                "than this machine can address."
             )
+        self.n_params = n_params
         net.L = len(self.layer_sizes) - 1
         net.activation = ACTIVATION_CODES[activation]
         net.output_activation = ACTIVATION_CODES[output_activation]
@@ -355,9 +362,11 @@ cdef class Propagator:
 
     # -- slabs -------------------------------------------------------------------
 
-    cdef Py_ssize_t _slab_nodes(self, Py_ssize_t rows):
+    cdef Py_ssize_t _slab_nodes(self, Py_ssize_t rows, Py_ssize_t columns):
         cdef Py_ssize_t panel = self.run.net.k.panel
-        return panel if rows <= SLAB_PANELS * panel else SLAB_PANELS * panel
+        cdef Py_ssize_t tall = (rows + panel - 1) // panel
+        cdef Py_ssize_t wide = (columns + panel - 1) // panel
+        return panel * max(1, min(SLAB_PANELS, tall * wide // ENOUGH_SLABS))
 
     cdef tuple _matrix(self, Py_ssize_t l):
         """(rows, columns) of what is kept of a layer, W or W^T."""
@@ -368,7 +377,7 @@ cdef class Propagator:
         cdef Py_ssize_t l, rows, columns, nodes, panel = self.run.net.k.panel, n = 0
         for l in range(1, len(self.layer_sizes)):
             rows, columns = self._matrix(l)
-            nodes = self._slab_nodes(rows)
+            nodes = self._slab_nodes(rows, columns)
             n += ((rows + nodes - 1) // nodes) * ((columns + panel - 1) // panel)
         return n
 
@@ -380,7 +389,7 @@ cdef class Propagator:
         cdef Py_ssize_t panel = net.k.panel
         for l in range(1, net.L + 1):
             rows, columns = self._matrix(l)
-            nodes = self._slab_nodes(rows)
+            nodes = self._slab_nodes(rows, columns)
             for column in range(0, columns, panel):
                 for node in range(0, rows, nodes):
                     width = min(panel, net.k.padded_width(columns - column))
@@ -444,11 +453,6 @@ cdef class Propagator:
         if transposed:
             for s in range(self.run.n_slabs):
                 transposed_copy(&self.run.net, &self.run.slabs[s])
-
-    @property
-    def n_params(self):
-        sizes = self.layer_sizes
-        return sum((sizes[l] + 1) * sizes[l + 1] for l in range(len(sizes) - 1))
 
     # -- passes over all rows ----------------------------------------------------
 
@@ -631,10 +635,13 @@ cdef class Propagator:
 
     cdef _check_lent(self, dict arrays):
         """Flat vectors that end_epoch writes to: each with a memory of its own."""
+        cdef Py_ssize_t apart, n_bytes
         for name, array in arrays.items():
             self._data(name, array, (self.n_params,), True)
+        n_bytes = self.n_params * self.run.net.itemsize
         for (name, array), (other, beside) in combinations(arrays.items(), 2):
-            if np.may_share_memory(array, beside):
+            apart = <char *>cnp.PyArray_DATA(array) - <char *>cnp.PyArray_DATA(beside)
+            if -n_bytes < apart < n_bytes:
                 raise ValueError(f"{name} and {other} share memory.")
 
     def begin_epoch(self, params, X, y, sample_weight, order, Py_ssize_t batch_size):
@@ -711,9 +718,9 @@ cdef class Propagator:
             raise TypeError(f"{name} has dtype {array.dtype}, not {self.dtype}.")
         if (<object>array).shape != shape:
             raise ValueError(f"{name} has shape {(<object>array).shape}, not {shape}.")
-        if not (array.flags.c_contiguous and array.flags.aligned):
+        if not is_plain(array):
             raise ValueError(f"{name} must be C-contiguous and aligned.")
-        if writable and not array.flags.writeable:
+        if writable and not cnp.PyArray_ISWRITEABLE(array):
             raise ValueError(f"{name} is read-only, but it receives a result.")
         return cnp.PyArray_DATA(array)
 
@@ -795,6 +802,7 @@ cdef class Propagator:
 
     cdef _hold_samples(self, X, y, sample_weight, order):
         """Point `samples` at all that training looks at, and keep it alive."""
+        cdef ptrdiff_t *rows
         self._hold_X(X)
         n = self.run.samples.n
         shape = (n, self.layer_sizes[self.run.net.L])
@@ -817,28 +825,48 @@ cdef class Propagator:
                 not isinstance(order, np.ndarray)
                 or order.dtype != np.intp
                 or order.ndim != 1
-                or not order.flags.carray
+                or not is_plain(order)
             ):
                 raise TypeError("order must be a contiguous vector of numpy.intp.")
-            if order.size and not 0 <= order.min() <= order.max() < n:
+            rows = <ptrdiff_t *>cnp.PyArray_DATA(order)
+            if not are_below[ptrdiff_t](rows, order.size, n):
                 raise ValueError(f"order must hold rows from 0 to {n - 1} only.")
-            self.run.samples.order = <const ptrdiff_t *>cnp.PyArray_DATA(order)
+            self.run.samples.order = rows
             self.run.samples.n = order.size
         self.held = (self.held, y, sample_weight, order)
 
     cdef const char *_classes(self, y, tuple shape) except? NULL:
         """y (n,) of int32: the node of the output layer whose target is 1."""
+        cdef int32_t *classes
         n, n_classes = shape
-        if y.dtype != np.int32 or y.shape != (n,) or not (
-            y.flags.c_contiguous and y.flags.aligned
-        ):
+        if y.dtype != np.int32 or y.shape != (n,) or not is_plain(y):
             raise TypeError(
                 f"y must be a contiguous vector of {n} classes of int32, or have shape "
                 f"{shape}."
             )
-        if y.size and not 0 <= y.min() <= y.max() < n_classes:
+        classes = <int32_t *>cnp.PyArray_DATA(y)
+        if not are_below[int32_t](classes, n, n_classes):
             raise ValueError(f"y must hold classes from 0 to {n_classes - 1} only.")
-        return <const char *>cnp.PyArray_DATA(y)
+        return <const char *>classes
+
+
+cdef bint is_plain(cnp.ndarray array) noexcept:
+    """Whether C can read it as it lies."""
+    return cnp.PyArray_IS_C_CONTIGUOUS(array) and cnp.PyArray_ISALIGNED(array)
+
+
+ctypedef fused index:
+    ptrdiff_t
+    int32_t
+
+
+cdef bint are_below(index *numbers, Py_ssize_t n, Py_ssize_t end) noexcept nogil:
+    """Whether n numbers are all within 0 <= number < end."""
+    cdef index least = 0, greatest = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        least, greatest = min(least, numbers[i]), max(greatest, numbers[i])
+    return 0 <= least and (n == 0 or greatest < end)
 
 
 def available_instruction_sets():
