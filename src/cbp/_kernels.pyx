@@ -767,9 +767,7 @@ cdef class Propagator:
         ):
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{name} must be a numpy array.")
-            if array.ndim != 1 or not (
-                array.flags.c_contiguous and array.flags.aligned
-            ):
+            if array.ndim != 1 or not is_plain(array):
                 raise ValueError(f"{name} must be a contiguous, aligned vector.")
         if values.dtype != self.dtype:
             raise TypeError(f"X.data has dtype {values.dtype}, not {self.dtype}.")
@@ -887,7 +885,7 @@ def elementwise(activation, x, out):
     if x.dtype != out.dtype or x.dtype not in (np.float32, np.float64):
         raise TypeError("x and out must share one dtype, float32 or float64.")
     for array in (x, out):
-        if not (array.flags.c_contiguous and array.flags.aligned):
+        if not is_plain(array):
             raise ValueError("x and out must be C-contiguous and aligned.")
     if x.size != out.size or not out.flags.writeable:
         raise ValueError("out must be writable and of the size of x.")

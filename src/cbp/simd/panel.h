@@ -57,11 +57,6 @@ INLINE void copy_few(ptrdiff_t n, const real *from, real *to)
 INLINE void copy(ptrdiff_t n, const real *from, real *to)
 {
     ptrdiff_t i = 0;
-    if (n == PANEL) {
-        UNROLL
-        for (int v = 0; v < WIDE; v++) store(to + v * LANES, load(from + v * LANES));
-        return;
-    }
     for (; i + LANES <= n; i += LANES) store(to + i, load(from + i));
     copy_few(n - i, from + i, to + i);
 }
