@@ -7,14 +7,15 @@ a) `simd/` (C) has the products, activations, losses and updates of one block of
    threads that work in step.
 b) `_equations.pxd` is the forward pass and BP1 to BP4 over those.
 c) `_steps.pxd` feeds them: which rows make a block, which thread does what of a step.
-d) `Propagator`, here, is the door: it owns the workspace and the team, checks every
+d) `_workspace.pxd` says where everything lies.
+e) `Propagator`, here, is the door: it owns the workspace and the team, checks every
    array that comes in, and keeps the place in an epoch between two calls.
 
-Everything from c) down is `noexcept nogil`, owns nothing and allocates nothing.
+Everything but the door is `noexcept nogil`, owns nothing and allocates nothing.
 
 Two layouts. Outside: one plain vector (all coefs, then all intercepts) and rows of
-numbers. Inside: panels (see simd.h). Parameters are packed by `_load` when a call
-starts and written back by `_store` when it ends; rows of X are copied block by block,
+numbers. Inside: panels (see simd.h). Parameters are packed by `load` when a call
+starts and written back by `store` when it ends; rows of X are copied block by block,
 those of a sparse X (CSR) pointed at.
 
 Dtypes: buffers are `void *`; the table knows whether they hold floats or doubles.
@@ -34,16 +35,19 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t
 
 from cbp._equations cimport (
-    Layer, Net, Rows, Slab, backward_pass, forward_pass, input_gradient, output_error,
-    transposed_copy,
+    Layer, Net, Rows, backward_pass, forward_pass, input_gradient, output_error,
 )
 from cbp._simd cimport (
     CBP_EXP, CBP_IDENTITY, CBP_LOG, CBP_LOG_1_PLUS, CBP_LOG_LOSS, CBP_LOGISTIC,
     CBP_POISSON, CBP_RELU, CBP_SOFTMAX, CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_TANH,
-    cbp_available, cbp_clock, cbp_kernels, cbp_select, cbp_sparse_row,
+    cbp_available, cbp_clock, cbp_kernels, cbp_select,
 )
 from cbp._steps cimport Place, Run, feed_targets, feed_X, mean_loss, predict, train
 from cbp._team cimport cbp_team_run, cbp_team_start, cbp_team_stop
+from cbp._workspace cimport (
+    CACHE_LINE, aligned, all_packed_coefs, lay_out, lay_out_input_gradient,
+    lay_out_rows, load, load_params, packed_intercepts, store,
+)
 
 cnp.import_array()
 
@@ -58,21 +62,6 @@ cdef dict LOSS_CODES = {
 }
 
 cdef enum:
-    # Of a block's activations and error signals: a large block spares the gradients and
-    # the weights a round trip through the memory, a larger one than this gains nothing.
-    BLOCK_BYTES = 16 * 1024 * 1024
-    MOST_BLOCK_ROWS = 516
-    FEWEST_BLOCK_ROWS = 36
-    # Rows by which panels are longer than the block: panels a power of two apart would
-    # crowd into a few sets of the cache.
-    SKEW_ROWS = 8
-    # Panels of nodes of the layer below whose weights make a slab; fewer where a layer
-    # would have fewer slabs than ENOUGH_SLABS for threads to share.
-    SLAB_PANELS = 4
-    ENOUGH_SLABS = 6
-    CACHE_LINE = 64
-    # What a sum across the lanes of a vector costs, in multiply-adds of vectors.
-    SUM_ACROSS = 6
     # What tanh or the logistic function costs, in multiply-adds.
     CURVE = 25
     # So few rows are predicted faster by the weights as they stand than packed.
@@ -89,28 +78,6 @@ cdef double PATIENCE = 0.05
 # times as long.
 cdef double WORK_PER_THREAD = 600_000
 cdef double STARTS_PER_MEETING = 30
-
-
-# ---- memory ------------------------------------------------------------------------
-
-
-ctypedef struct Arena:
-    char *base                  # NULL while only measuring
-    Py_ssize_t used
-
-
-cdef char *aligned(char *start) noexcept nogil:
-    """The next cache line after `start`."""
-    return start + CACHE_LINE - <size_t>start % CACHE_LINE
-
-
-cdef char *take(Arena *arena, Py_ssize_t n_bytes) noexcept nogil:
-    """The next n_bytes of the arena, starting on a cache line."""
-    cdef char *at = NULL
-    if arena.base != NULL:
-        at = arena.base + arena.used
-    arena.used += (n_bytes + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
-    return at
 
 
 # ---- the door ----------------------------------------------------------------------
@@ -142,10 +109,10 @@ cdef class Propagator:
     cdef readonly tuple layer_sizes
     cdef readonly Py_ssize_t n_params
     cdef readonly object dtype
-    cdef object workspace       # everything in run points into it,
+    cdef object layers          # of run.net
+    cdef object workspace       # everything else in run points into it,
     cdef object rows_of_X       # or into this one, once there was a dense X,
     cdef object input_workspace  # or this one, once `inspect` was called
-    cdef void *weights          # (block_rows,)
     cdef object held            # arrays that run.samples points into
     cdef dict lent              # name -> plain vector that end_epoch writes to
     cdef readonly bint in_epoch
@@ -180,8 +147,10 @@ cdef class Propagator:
         net.output_activation = ACTIVATION_CODES[output_activation]
         net.loss = LOSS_CODES[loss]
         self.run.alpha = alpha
-        self.run.block_rows = self._block_rows()
-        net.step = (self.run.block_rows + SKEW_ROWS) * net.k.panel
+        self.layers = np.zeros((net.L + 1) * sizeof(Layer), np.uint8)
+        net.layer = <Layer *>cnp.PyArray_DATA(self.layers)
+        for l in range(net.L + 1):
+            net.layer[l].n = self.layer_sizes[l]
         for l in range(1, net.L + 1):
             # Forward, BP2 and BP4; nobody asks for the delta of layer 0.
             self.run.work_per_row += (3.0 if l > 1 else 2.0) * (
@@ -189,10 +158,7 @@ cdef class Propagator:
             )
             if l < net.L and net.activation in (CBP_LOGISTIC, CBP_TANH):
                 self.run.work_per_row += CURVE * self.layer_sizes[l]
-        size = self._lay_out(NULL)
-        memory = np.zeros(size + CACHE_LINE, np.uint8)
-        self.workspace = memory
-        self._lay_out(aligned(<char *>cnp.PyArray_DATA(memory)))
+        self.workspace = laid_out(&self.run, lay_out)
         self.use_threads(1)
 
     def __dealloc__(self):
@@ -233,226 +199,12 @@ cdef class Propagator:
         if members > 1:
             self.run.team = cbp_team_start(members)
 
-    cdef Py_ssize_t _block_rows(self):
-        cdef const cbp_kernels *k = self.run.net.k
-        # a of every layer, delta of every layer but the first.
-        width = sum(self.layer_sizes) + sum(self.layer_sizes[1:])
-        rows = BLOCK_BYTES // (width * self.run.net.itemsize)
-        rows = max(FEWEST_BLOCK_ROWS, min(MOST_BLOCK_ROWS, rows))
-        return rows // k.tile_rows * k.tile_rows
-
-    cdef Py_ssize_t _lay_out(self, char *base) except -1:
-        """Place every buffer from `base` on; returns the size of all. NULL measures."""
-        cdef Net *net = &self.run.net
-        cdef Run *run = &self.run
-        cdef Arena arena = Arena(base, 0)
-        cdef Layer measured
-        cdef Py_ssize_t l, n_bytes, rows = run.block_rows
-
-        net.layer = <Layer *>take(&arena, (net.L + 1) * sizeof(Layer))
-        run.slabs = <Slab *>take(&arena, self._count_slabs() * sizeof(Slab))
-        run.squares = <double *>take(&arena, self._count_slabs() * sizeof(double))
-        n_bytes = self._packed_params() * net.itemsize
-        run.params = take(&arena, n_bytes)
-        run.grad = take(&arena, n_bytes)
-        run.m = take(&arena, n_bytes)
-        run.v = take(&arena, n_bytes)
-        for l in range(net.L + 1):
-            self._place_layer(&arena, l, &net.layer[l] if base != NULL else &measured)
-        if base != NULL:
-            self._point_at_parameters()
-            self._cut_slabs()
-        net.x = <cbp_sparse_row *>take(&arena, rows * sizeof(cbp_sparse_row))
-        net.targets = take(&arena, self._block_bytes(net.L))
-        net.losses = take(&arena, rows * net.itemsize)
-        self.weights = take(&arena, rows * net.itemsize)
-        return arena.used
-
-    cdef Py_ssize_t _packed_params(self):
-        cdef const cbp_kernels *k = self.run.net.k
-        sizes = self.layer_sizes
-        return sum(
-            self._packed_coefs(l) + k.padded_width(sizes[l])
-            for l in range(1, len(sizes))
-        )
-
-    cdef bint _is_narrow(self, Py_ssize_t l):
-        """Whether half the lanes of its only vector would be empty.
-
-        Unless there are so few terms to a sum that the sum across lanes costs more.
-        """
-        cdef Py_ssize_t lanes = self.run.net.k.padded_width(1)
-        cdef Py_ssize_t n_in = self.layer_sizes[l - 1], n = self.layer_sizes[l]
-        return l > 1 and 2 * n <= lanes and (
-            n_in * (lanes - n) >= SUM_ACROSS * n * lanes
-        )
-
-    cdef Py_ssize_t _packed_coefs(self, Py_ssize_t l):
-        cdef const cbp_kernels *k = self.run.net.k
-        cdef Py_ssize_t n_in = self.layer_sizes[l - 1], n = self.layer_sizes[l]
-        return k.packed_size(n, n_in) if self._is_narrow(l) else k.packed_size(n_in, n)
-
-    cdef Py_ssize_t _block_bytes(self, Py_ssize_t l):
-        """Of z, a or delta of a layer."""
-        cdef Net *net = &self.run.net
-        cdef Py_ssize_t n = self.layer_sizes[l], panel = net.k.panel
-        return (n + panel - 1) // panel * net.step * net.itemsize
-
-    cdef int _place_layer(self, Arena *arena, Py_ssize_t l, Layer *layer) except -1:
-        cdef Net *net = &self.run.net
-        cdef Py_ssize_t n_bytes = self._block_bytes(l)
-        layer.n = self.layer_sizes[l]
-        layer.is_narrow = False
-        layer.WT = layer.z = layer.a = layer.delta = NULL
-        if l == 0:
-            return 0
-        layer.a = take(arena, n_bytes)
-        layer.is_narrow = self._is_narrow(l)
-        layer.z = take(arena, n_bytes)
-        layer.delta = take(arena, n_bytes)
-        if l > 1 and not layer.is_narrow:
-            layer.WT = take(
-                arena,
-                net.k.packed_size(layer.n, self.layer_sizes[l - 1]) * net.itemsize,
-            )
-        return 0
-
-    cdef int _make_room_for_rows(self) except -1:
-        """Place a^0, for which a sparse X has no use."""
-        if self.rows_of_X is None:
-            memory = np.zeros(self._block_bytes(0) + CACHE_LINE, np.uint8)
-            self.rows_of_X = memory
-            self.run.net.layer[0].a = aligned(<char *>cnp.PyArray_DATA(memory))
-        return 0
-
-    cdef int _make_room_for_input_gradient(self) except -1:
-        """Place W^1 transposed and dC_0/dx, as wide as X, which `inspect` needs."""
-        cdef Net *net = &self.run.net
-        cdef Layer *first = &net.layer[1]
-        cdef Layer *layer = &net.layer[0]
-        cdef Arena arena = Arena(NULL, 0)
-        cdef Py_ssize_t WT_bytes
-        if self.input_workspace is not None:
-            return 0
-        WT_bytes = net.k.packed_size(first.n, layer.n) * net.itemsize
-        memory = np.zeros(WT_bytes + self._block_bytes(0) + 2 * CACHE_LINE, np.uint8)
-        self.input_workspace = memory
-        arena.base = aligned(<char *>cnp.PyArray_DATA(memory))
-        first.WT = take(&arena, WT_bytes)
-        layer.delta = take(&arena, self._block_bytes(0))
-        return 0
-
-    cdef void _point_at_parameters(self) noexcept:
-        """W, b and their gradients: all coefs first, then all intercepts."""
-        cdef Net *net = &self.run.net
-        cdef Layer *layer
-        cdef Py_ssize_t l, skip = 0
-        for l in range(1, net.L + 1):
-            layer = &net.layer[l]
-            layer.W = <char *>self.run.params + skip
-            layer.grad_W = <char *>self.run.grad + skip
-            if layer.is_narrow:
-                layer.WT = layer.W
-            skip += self._packed_coefs(l) * net.itemsize
-        for l in range(1, net.L + 1):
-            layer = &net.layer[l]
-            layer.b = <char *>self.run.params + skip
-            layer.grad_b = <char *>self.run.grad + skip
-            skip += net.k.padded_width(layer.n) * net.itemsize
-
-    # -- slabs -------------------------------------------------------------------
-
-    cdef Py_ssize_t _slab_nodes(self, Py_ssize_t rows, Py_ssize_t columns):
-        cdef Py_ssize_t panel = self.run.net.k.panel
-        cdef Py_ssize_t tall = (rows + panel - 1) // panel
-        cdef Py_ssize_t wide = (columns + panel - 1) // panel
-        return panel * max(1, min(SLAB_PANELS, tall * wide // ENOUGH_SLABS))
-
-    cdef tuple _matrix(self, Py_ssize_t l):
-        """(rows, columns) of what is kept of a layer, W or W^T."""
-        n_in, n = self.layer_sizes[l - 1], self.layer_sizes[l]
-        return (n, n_in) if self._is_narrow(l) else (n_in, n)
-
-    cdef Py_ssize_t _count_slabs(self):
-        cdef Py_ssize_t l, rows, columns, nodes, panel = self.run.net.k.panel, n = 0
-        for l in range(1, len(self.layer_sizes)):
-            rows, columns = self._matrix(l)
-            nodes = self._slab_nodes(rows, columns)
-            n += ((rows + nodes - 1) // nodes) * ((columns + panel - 1) // panel)
-        return n
-
-    cdef int _cut_slabs(self) except -1:
-        """The weights in slabs, in the order in which they are packed."""
-        cdef Net *net = &self.run.net
-        cdef Slab *slab = self.run.slabs
-        cdef Py_ssize_t l, column, node, nodes, rows, columns, intercepts
-        cdef Py_ssize_t panel = net.k.panel
-        for l in range(1, net.L + 1):
-            rows, columns = self._matrix(l)
-            nodes = self._slab_nodes(rows, columns)
-            for column in range(0, columns, panel):
-                for node in range(0, rows, nodes):
-                    width = min(panel, net.k.padded_width(columns - column))
-                    intercepts = 0
-                    if node == 0 and not net.layer[l].is_narrow:
-                        intercepts = width
-                    elif node == column == 0:
-                        intercepts = net.k.padded_width(net.layer[l].n)
-                    slab[0] = Slab(l, node, min(nodes, rows - node), column, width,
-                                   intercepts)
-                    slab += 1
-        self.run.n_slabs = slab - self.run.slabs
-        return 0
-
-    # -- between the plain and the packed layout ---------------------------------
-
-    cdef void _load(self, const char *plain, void *packed) noexcept nogil:
-        """Plain vector -> packed vector."""
-        cdef Net *net = &self.run.net
-        cdef char *to = <char *>packed
-        cdef Py_ssize_t l, n_in, n
-        for l in range(1, net.L + 1):
-            n_in, n = net.layer[l - 1].n, net.layer[l].n
-            if net.layer[l].is_narrow:
-                net.k.pack_transposed(n_in, n, plain, to)
-                to += net.k.packed_size(n, n_in) * net.itemsize
-            else:
-                net.k.pack(n_in, n, plain, to)
-                to += net.k.packed_size(n_in, n) * net.itemsize
-            plain += n_in * n * net.itemsize
-        for l in range(1, net.L + 1):
-            n = net.layer[l].n
-            net.k.pack(1, n, plain, to)
-            plain += n * net.itemsize
-            to += net.k.padded_width(n) * net.itemsize
-
-    cdef void _store(self, const void *packed, char *plain) noexcept nogil:
-        """Packed vector -> plain vector."""
-        cdef Net *net = &self.run.net
-        cdef const char *source = <const char *>packed
-        cdef Py_ssize_t l, n_in, n
-        for l in range(1, net.L + 1):
-            n_in, n = net.layer[l - 1].n, net.layer[l].n
-            if net.layer[l].is_narrow:
-                net.k.unpack_transposed(n_in, n, source, plain)
-                source += net.k.packed_size(n, n_in) * net.itemsize
-            else:
-                net.k.unpack(n_in, n, source, plain)
-                source += net.k.packed_size(n_in, n) * net.itemsize
-            plain += n_in * n * net.itemsize
-        for l in range(1, net.L + 1):
-            n = net.layer[l].n
-            net.k.unpack(1, n, source, plain)
-            plain += n * net.itemsize
-            source += net.k.padded_width(n) * net.itemsize
-
     cdef _load_params(self, params, bint transposed):
-        cdef Py_ssize_t s
-        self._load(<const char *>self._data("params", params, (self.n_params,), False),
-                   self.run.params)
-        if transposed:
-            for s in range(self.run.n_slabs):
-                transposed_copy(&self.run.net, &self.run.slabs[s])
+        load_params(
+            &self.run,
+            <const char *>self._data("params", params, (self.n_params,), False),
+            transposed,
+        )
 
     # -- passes over all rows ----------------------------------------------------
 
@@ -535,7 +287,8 @@ cdef class Propagator:
                 raise ValueError(f"{name} has {len(arrays)} arrays, not {net.L}.")
             for l in range(net.L):
                 self._data(f"{name}[{l}]", arrays[l], (n, net.layer[l + 1].n), True)
-        self._make_room_for_input_gradient()
+        if self.input_workspace is None:
+            self.input_workspace = laid_out(&self.run, lay_out_input_gradient)
         self._load_params(params, True)
         while start < n:
             rows = Rows(0, min(self.run.block_rows, n - start))
@@ -586,21 +339,15 @@ cdef class Propagator:
             PyErr_CheckSignals()
         if place.weight <= 0:
             raise ValueError("sample_weight sums to 0: the weighted mean is undefined.")
-        n_coefs = (<char *>net.layer[1].b - <char *>run.params) // net.itemsize
+        n_coefs = all_packed_coefs(net)
         with nogil:
             net.k.regularize(n_coefs, run.params, run.grad, run.alpha, place.weight)
-            net.k.regularize(self._packed_intercepts(), net.layer[1].b,
+            net.k.regularize(packed_intercepts(net), net.layer[1].b,
                              net.layer[1].grad_b, 0.0, place.weight)
-            self._store(run.grad, out)
+            store(net, run.grad, out)
             squares = net.k.sum_of_squares(n_coefs, run.params)
         self.held = None
         return mean_loss(run, place, squares)
-
-    cdef Py_ssize_t _packed_intercepts(self) noexcept nogil:
-        cdef Py_ssize_t l, n = 0
-        for l in range(1, self.run.net.L + 1):
-            n += self.run.net.k.padded_width(self.run.net.layer[l].n)
-        return n
 
     # -- an epoch ----------------------------------------------------------------
 
@@ -649,6 +396,7 @@ cdef class Propagator:
 
         All arrays are lent until end_epoch: nobody else may write to them.
         """
+        cdef const Net *net = &self.run.net
         if self.lent is None:
             raise ValueError(
                 "begin_epoch needs a solver: call use_adam or use_sgd first."
@@ -660,7 +408,7 @@ cdef class Propagator:
         self._hold_samples(X, y, sample_weight, order)
         self._load_params(params, True)
         for i, moment in enumerate(self.lent.values()):
-            self._load(<const char *>cnp.PyArray_DATA(moment), self._moment(i))
+            load(net, <const char *>cnp.PyArray_DATA(moment), self._moment(i))
         self._begin(batch_size)
         self.run.updates = True
         self.lent = lent
@@ -687,15 +435,16 @@ cdef class Propagator:
 
     def end_epoch(self):
         """Write parameters and moments back; returns (loss, steps so far)."""
+        cdef const Net *net = &self.run.net
         cdef Place *place = &self.run.place
         if not self.in_epoch:
             raise ValueError("end_epoch needs an epoch: call begin_epoch first.")
         lent, self.lent, self.held, self.in_epoch = self.lent, None, None, False
         self._check_lent(lent)
         params, *moments = lent.values()
-        self._store(self.run.params, <char *>cnp.PyArray_DATA(params))
+        store(net, self.run.params, <char *>cnp.PyArray_DATA(params))
         for i, moment in enumerate(moments):
-            self._store(self._moment(i), <char *>cnp.PyArray_DATA(moment))
+            store(net, self._moment(i), <char *>cnp.PyArray_DATA(moment))
         loss = place.epoch_loss / place.counted_rows if place.counted_rows else 0.0
         return loss, place.steps
 
@@ -756,7 +505,8 @@ cdef class Propagator:
         self.run.samples.X = <const char *>cnp.PyArray_DATA(X)
         self.run.samples.X_row_bytes = row_bytes
         self.run.net.index_bytes = 0
-        self._make_room_for_rows()
+        if self.rows_of_X is None:
+            self.rows_of_X = laid_out(&self.run, lay_out_rows)
         return (X,)
 
     cdef tuple _point_at_csr(self, X, Py_ssize_t n):
@@ -817,7 +567,7 @@ cdef class Propagator:
             self.run.samples.weight = <const char *>self._data(
                 "sample_weight", sample_weight, (n,), False
             )
-            self.run.net.weights = self.weights
+            self.run.net.weights = self.run.weights
         if order is not None:
             if (
                 not isinstance(order, np.ndarray)
@@ -846,6 +596,16 @@ cdef class Propagator:
         if not are_below[int32_t](classes, n, n_classes):
             raise ValueError(f"y must hold classes from 0 to {n_classes - 1} only.")
         return <const char *>classes
+
+
+ctypedef Py_ssize_t (*layout)(Run *, char *) noexcept nogil
+
+
+cdef object laid_out(Run *run, layout place):
+    """The memory, zeroed, in which `place` has set every pointer that it sets."""
+    memory = np.zeros(place(run, NULL) + CACHE_LINE, np.uint8)
+    place(run, aligned(<char *>cnp.PyArray_DATA(memory)))
+    return memory
 
 
 cdef bint is_plain(cnp.ndarray array) noexcept:

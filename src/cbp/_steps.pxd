@@ -95,6 +95,7 @@ ctypedef struct Run:
     void *grad                  # the same layout,
     void *m                     # of the solver; velocity for sgd
     void *v
+    void *weights               # (block,) of samples that have some
     char *out                   # a forward run: (n, n_L) for a^L
     Py_ssize_t start            # and its rows
     Py_ssize_t end
