@@ -141,7 +141,14 @@ def test_kernels_equal_the_reference(monkeypatch, activation, loss, output, dept
             assert_forward_is_the_last_activation(dtype, spec, arrays, actual)
 
 
-MIXED_SIZES = [(5, 1, 33), (33, 1), (1, 40, 2, 9), (17, 3, 65, 4), (2, 100, 10)]
+MIXED_SIZES = [
+    (5, 1, 33),
+    (33, 1),
+    (1, 40, 2, 9),
+    (17, 3, 65, 4),
+    (2, 100, 10),
+    (2, 30, 10, 26, 5, 20, 18),
+]
 
 
 @pytest.mark.parametrize("sizes", MIXED_SIZES)
@@ -166,7 +173,8 @@ SOLVERS = {
 }
 #: Rounding grows from step to step: up to 100 of them here.
 EPOCH_RTOL = {np.float64: 1e-11, np.float32: 1e-3}
-EPOCH_SPEC = ((3, 17, 5, 2), "tanh", "identity", "squared_error")
+#: With layers of less than a vector, of one and of two, filled or not, for all widths.
+EPOCH_SPEC = ((3, 17, 10, 5, 2), "tanh", "identity", "squared_error")
 
 
 def train(Propagator, dtype, solver, arrays, weighted, batch_size, seconds, epochs=2):
@@ -241,7 +249,9 @@ def test_a_batch_of_weight_zero_changes_nothing():
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", RTOL)
-@pytest.mark.parametrize("sizes", [(3, 8, 1), (64, 100, 10), (7, 37, 101, 3)])
+@pytest.mark.parametrize(
+    "sizes", [(3, 8, 1), (64, 100, 10), (7, 37, 101, 3), (4, 30, 10, 26, 5, 20, 18)]
+)
 def test_a_row_gives_the_same_bits_alone_and_in_any_batch(
     monkeypatch, isa, dtype, sizes
 ):

@@ -14,11 +14,13 @@ from cbp._simd cimport CBP_IDENTITY, cbp_kernels, cbp_sparse_row
 
 ctypedef struct Layer:
     Py_ssize_t n                # nodes
-    bint is_narrow              # too few nodes to fill vectors with: W is kept as W^T
-    void *W                     # packed (n_{l-1}, n_l), or W^T
-    void *WT                    # packed (n_l, n_{l-1}): the copy for BP2, or W itself
+    Py_ssize_t n_in_lanes       # the first of them; sums of the others go across lanes
+    bint is_transposed          # W^T is trained and W its copy, not the other way round
+    void *trained               # either of
+    void *W                     # packed (n_{l-1}, n_in_lanes): for the forward pass
+    void *WT                    # packed (n_l, n_{l-1}): for BP2
     void *b                     # (padded n_l,)
-    void *grad_W                # as W
+    void *grad_W                # as `trained`
     void *grad_b                # as b
     void *z                     # (block, n_l) in panels; none for l = 0
     void *a                     # the same; the rows of a dense X for l = 0
@@ -46,7 +48,7 @@ ctypedef struct Rows:
     Py_ssize_t n
 
 
-ctypedef struct Slab:           # of the matrix W, or W^T, of a layer
+ctypedef struct Slab:           # of the trained matrix of a layer
     Py_ssize_t l
     Py_ssize_t node             # these rows
     Py_ssize_t nodes
@@ -77,12 +79,14 @@ cdef inline void weighted_input(
     if l == 1 and net.index_bytes:
         net.k.forward_sparse(rows.n, below.n, layer.n, activation, net.index_bytes,
                              net.step, net.x + rows.first, layer.W, layer.b, z, a)
-    elif layer.is_narrow:
-        net.k.forward_narrow(rows.n, below.n, layer.n, activation, net.step,
-                             row_of(net, below.a, rows.first), layer.W, layer.b, z, a)
-    else:
-        net.k.forward(rows.n, below.n, layer.n, activation, net.step,
+        return
+    if layer.n_in_lanes:
+        net.k.forward(rows.n, below.n, layer.n_in_lanes, activation, net.step,
                       row_of(net, below.a, rows.first), layer.W, layer.b, z, a)
+    if layer.n_in_lanes < layer.n:
+        net.k.forward_across(rows.n, below.n, layer.n, layer.n_in_lanes, activation,
+                             net.step, row_of(net, below.a, rows.first), layer.WT,
+                             layer.b, z, a)
 
 
 cdef inline void forward_pass(const Net *net, Rows rows, bint keep_all) noexcept nogil:
@@ -167,7 +171,7 @@ cdef inline void gradient(
         if slab.node == 0:
             net.k.gradient_sparse(rows, below.n, slab.width, net.index_bytes, net.x,
                                   panel_of(net, delta, slab.column), accumulate, grad_W)
-    elif layer.is_narrow:
+    elif layer.is_transposed:
         net.k.gradient(rows, slab.nodes, slab.width, net.step,
                        panel_of(net, delta, slab.node), panel_of(net, a, slab.column),
                        accumulate, grad_W)
@@ -183,9 +187,9 @@ cdef inline void gradient(
 cdef inline void *slab_of(
     const Net *net, const Slab *slab, void *weights
 ) noexcept nogil:
-    """Where a slab begins in a matrix that is packed like W."""
+    """Where a slab begins in a matrix that is packed like the trained one."""
     cdef Layer *layer = &net.layer[slab.l]
-    cdef Py_ssize_t rows = layer.n if layer.is_narrow else net.layer[slab.l - 1].n
+    cdef Py_ssize_t rows = layer.n if layer.is_transposed else net.layer[slab.l - 1].n
     return <char *>weights + net.itemsize * (
         rows * slab.column + slab.node * slab.width
     )
@@ -199,8 +203,12 @@ cdef inline void *part_of(
 
 
 cdef inline void transposed_copy(const Net *net, const Slab *slab) noexcept nogil:
-    """Refresh the part of W^T that a slab of W is, which BP2 reads."""
+    """Refresh what the copy, W^T or W, has of a slab of the trained matrix."""
     cdef Layer *layer = &net.layer[slab.l]
-    if layer.WT != NULL and not layer.is_narrow:
-        net.k.transpose(net.layer[slab.l - 1].n, layer.n, slab.node, slab.nodes,
-                        slab.column, layer.W, layer.WT)
+    cdef Py_ssize_t n_in = net.layer[slab.l - 1].n
+    if layer.is_transposed:
+        net.k.transpose(layer.n, n_in, slab.node, slab.nodes, slab.column,
+                        layer.n_in_lanes, layer.WT, layer.W)
+    elif layer.WT != NULL:
+        net.k.transpose(n_in, layer.n, slab.node, slab.nodes, slab.column, n_in,
+                        layer.W, layer.WT)

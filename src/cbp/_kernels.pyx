@@ -199,11 +199,11 @@ cdef class Propagator:
         if members > 1:
             self.run.team = cbp_team_start(members)
 
-    cdef _load_params(self, params, bint transposed):
+    cdef _load_params(self, params, bint for_all_passes):
         load_params(
             &self.run,
             <const char *>self._data("params", params, (self.n_params,), False),
-            transposed,
+            for_all_passes,
         )
 
     # -- passes over all rows ----------------------------------------------------
@@ -255,7 +255,7 @@ cdef class Propagator:
                 for l in range(1, net.L + 1):
                     n_in, n = net.layer[l - 1].n, net.layer[l].n
                     a = net.layer[l].a if l < net.L else last.z
-                    net.k.forward_row(n_in, n, net.layer[l].is_narrow,
+                    net.k.forward_row(n_in, n, net.layer[l].n_in_lanes,
                                       net.activation if l < net.L else CBP_IDENTITY,
                                       a_in, W, b, a)
                     W += n_in * n * net.itemsize

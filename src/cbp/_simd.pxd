@@ -27,7 +27,7 @@ cdef extern from "simd.h" nogil:
         void (*unpack_transposed)(ptrdiff_t, ptrdiff_t, const void *,
                                   void *) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
-                          const void *, void *) noexcept nogil
+                          ptrdiff_t, const void *, void *) noexcept nogil
         void (*prefetch)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const ptrdiff_t *,
                          const void *) noexcept nogil
         void (*gather)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const void *, ptrdiff_t,
@@ -39,17 +39,17 @@ cdef extern from "simd.h" nogil:
                         void *) noexcept nogil
         void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                         const void *, const void *, void *, void *) noexcept nogil
-        void (*forward_narrow)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t,
-                               const void *, const void *, const void *, void *,
-                               void *) noexcept nogil
+        void (*forward_across)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, int,
+                               ptrdiff_t, const void *, const void *, const void *,
+                               void *, void *) noexcept nogil
         void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                          const void *, const void *, void *) noexcept nogil
         void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                          const void *, int, void *) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, int,
                             void *) noexcept nogil
-        void (*forward_row)(ptrdiff_t, ptrdiff_t, int, int, const void *, const void *,
-                            const void *, void *) noexcept nogil
+        void (*forward_row)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, const void *,
+                            const void *, const void *, void *) noexcept nogil
         void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t,
                                const cbp_sparse_row *, const void *, const void *,
                                void *, void *) noexcept nogil

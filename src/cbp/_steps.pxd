@@ -279,7 +279,7 @@ cdef inline void update(
     cdef const Net *net = &run.net
     cdef const Slab *slab = &run.slabs[s]
     cdef Layer *layer = &net.layer[slab.l]
-    run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, layer.W),
+    run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, layer.trained),
                                  slab.nodes * slab.width, run.alpha)
     if slab.intercepts:
         update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.intercepts,

@@ -69,23 +69,33 @@ cdef inline Py_ssize_t block_bytes(const Net *net, Py_ssize_t l) noexcept nogil:
     return panels_in(net, net.layer[l].n) * net.step * net.itemsize
 
 
-cdef inline bint is_narrow(const Net *net, Py_ssize_t l) noexcept nogil:
-    """Whether half the lanes of a layer's only vector would be empty.
+cdef inline void choose_lanes(const Net *net, Py_ssize_t l) noexcept nogil:
+    """Keep the lanes full in a layer of so few nodes that it matters.
 
-    Unless there are so few terms to a sum that the sum across lanes costs more.
+    Nodes that would fill no more than half of the last vector are summed across lanes,
+    unless there are so few terms to a sum that this costs more. And of W and W^T the
+    one with less padding is trained. X may be sparse: the first layer stays as it is.
     """
-    cdef Py_ssize_t lanes = net.k.padded_width(1)
-    cdef Py_ssize_t n_in = net.layer[l - 1].n, n = net.layer[l].n
-    return l > 1 and 2 * n <= lanes and n_in * (lanes - n) >= SUM_ACROSS * n * lanes
+    cdef Layer *layer = &net.layer[l]
+    cdef Py_ssize_t lanes = net.k.padded_width(1), n_in = net.layer[l - 1].n
+    cdef Py_ssize_t left = layer.n % lanes
+    layer.n_in_lanes, layer.is_transposed = layer.n, False
+    if l == 1 or layer.n >= net.k.panel:
+        return
+    if 2 * left <= lanes and n_in * (lanes - left) >= SUM_ACROSS * left * lanes:
+        layer.n_in_lanes -= left
+    layer.is_transposed = layer.n_in_lanes < layer.n or (
+        net.k.packed_size(layer.n, n_in) < net.k.packed_size(n_in, layer.n)
+    )
 
 
 cdef inline Py_ssize_t matrix_rows(const Net *net, Py_ssize_t l) noexcept nogil:
-    """Of what is kept of a layer, W or W^T."""
-    return net.layer[l].n if net.layer[l].is_narrow else net.layer[l - 1].n
+    """Of the trained matrix, W or W^T."""
+    return net.layer[l].n if net.layer[l].is_transposed else net.layer[l - 1].n
 
 
 cdef inline Py_ssize_t matrix_columns(const Net *net, Py_ssize_t l) noexcept nogil:
-    return net.layer[l - 1].n if net.layer[l].is_narrow else net.layer[l].n
+    return net.layer[l - 1].n if net.layer[l].is_transposed else net.layer[l].n
 
 
 cdef inline Py_ssize_t packed_coefs(const Net *net, Py_ssize_t l) noexcept nogil:
@@ -140,7 +150,7 @@ cdef inline void cut_slabs(const Net *net, Slab *slab) noexcept nogil:
                         net.k.padded_width(matrix_columns(net, l) - column))
             for i in range(slabs_down(net, l)):
                 node, intercepts = i * nodes, 0
-                if i == 0 and not net.layer[l].is_narrow:
+                if i == 0 and not net.layer[l].is_transposed:
                     intercepts = width
                 elif i == 0 and j == 0:
                     intercepts = net.k.padded_width(net.layer[l].n)
@@ -164,7 +174,7 @@ cdef inline void place_parameters(Run *run, Arena *arena) noexcept nogil:
     run.v = take(arena, n_bytes)
     for l in range(1, net.L + 1):
         layer = &net.layer[l]
-        layer.W = <char *>run.params + skip
+        layer.trained = <char *>run.params + skip
         layer.grad_W = <char *>run.grad + skip
         skip += packed_coefs(net, l) * net.itemsize
     for l in range(1, net.L + 1):
@@ -182,9 +192,14 @@ cdef inline void place_layer(
     layer.a = take(arena, block_bytes(net, l))
     layer.z = take(arena, block_bytes(net, l))
     layer.delta = take(arena, block_bytes(net, l))
-    if layer.is_narrow:
-        layer.WT = layer.W
-    elif l > 1:
+    if layer.is_transposed:
+        layer.WT = layer.trained
+        layer.W = take(
+            arena, net.k.packed_size(n_in, layer.n_in_lanes) * net.itemsize
+        )
+        return
+    layer.W = layer.trained
+    if l > 1:
         layer.WT = take(arena, net.k.packed_size(layer.n, n_in) * net.itemsize)
 
 
@@ -199,7 +214,7 @@ cdef inline Py_ssize_t lay_out(Run *run, char *base) noexcept nogil:
     cdef Arena arena = Arena(base, 0)
     cdef Py_ssize_t l, rows
     for l in range(1, net.L + 1):
-        net.layer[l].is_narrow = is_narrow(net, l)
+        choose_lanes(net, l)
     run.block_rows = rows = rows_of_a_block(net)
     net.step = (rows + SKEW_ROWS) * net.k.panel
     run.n_slabs = count_slabs(net)
@@ -245,7 +260,7 @@ cdef inline void load(const Net *net, const char *plain, void *packed) noexcept 
     cdef Py_ssize_t l, n_in, n
     for l in range(1, net.L + 1):
         n_in, n = net.layer[l - 1].n, net.layer[l].n
-        if net.layer[l].is_narrow:
+        if net.layer[l].is_transposed:
             net.k.pack_transposed(n_in, n, plain, to)
         else:
             net.k.pack(n_in, n, plain, to)
@@ -264,7 +279,7 @@ cdef inline void store(const Net *net, const void *packed, char *plain) noexcept
     cdef Py_ssize_t l, n_in, n
     for l in range(1, net.L + 1):
         n_in, n = net.layer[l - 1].n, net.layer[l].n
-        if net.layer[l].is_narrow:
+        if net.layer[l].is_transposed:
             net.k.unpack_transposed(n_in, n, source, plain)
         else:
             net.k.unpack(n_in, n, source, plain)
@@ -277,12 +292,10 @@ cdef inline void store(const Net *net, const void *packed, char *plain) noexcept
         source += net.k.padded_width(n) * net.itemsize
 
 
-cdef inline void load_params(
-    Run *run, const char *plain, bint transposed
-) noexcept nogil:
-    """Pack the parameters; with the transposed copies, which BP2 reads, if asked."""
+cdef inline void load_params(Run *run, const char *plain, bint all) noexcept nogil:
+    """Pack the parameters, with the copies that the forward pass or all passes read."""
     cdef Py_ssize_t s
     load(&run.net, plain, run.params)
-    if transposed:
-        for s in range(run.n_slabs):
+    for s in range(run.n_slabs):
+        if all or run.net.layer[run.slabs[s].l].is_transposed:
             transposed_copy(&run.net, &run.slabs[s])

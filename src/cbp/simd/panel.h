@@ -127,15 +127,16 @@ INLINE void copy_transposed(ptrdiff_t from_row, const real *from, ptrdiff_t to_r
 }
 
 static void transpose(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t node, ptrdiff_t nodes,
-                      ptrdiff_t column, const void *W_, void *WT_)
+                      ptrdiff_t column, ptrdiff_t kept, const void *W_, void *WT_)
 {
     const ptrdiff_t width = panel_vectors(column, n_out) * LANES;
-    const ptrdiff_t end = node + nodes, columns = smaller(n_out - column, width);
+    const ptrdiff_t end = smaller(node + nodes, kept);
+    const ptrdiff_t columns = smaller(n_out - column, width);
     const real *W = (const real *)W_ + n_in * column;
     assert(node % PANEL == 0 && column % PANEL == 0 && end <= n_in);
     for (ptrdiff_t k = node; k < end; k += LANES) {
         const ptrdiff_t panel_T = k / PANEL * PANEL;
-        const ptrdiff_t width_T = panel_vectors(panel_T, n_in) * LANES;
+        const ptrdiff_t width_T = panel_vectors(panel_T, kept) * LANES;
         real *WT = (real *)WT_ + n_out * panel_T + column * width_T + k % PANEL;
         const ptrdiff_t rows = smaller(end - k, LANES);
         for (ptrdiff_t j = 0; j < columns; j += LANES)

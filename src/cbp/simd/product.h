@@ -316,16 +316,16 @@ static void column_sums(ptrdiff_t rows, ptrdiff_t width, const void *delta, int 
         column_sums_of(1, rows, delta, accumulate, sums);
 }
 
-/* ---- narrow layers -------------------------------------------------------------- */
+/* ---- few nodes ------------------------------------------------------------------ */
 
-/* A layer of few nodes fills no vectors with them. Its W is kept transposed, so that lanes
- * are nodes of the layer below: the gradient is the product above with a and delta in
- * each other's place, and the forward pass sums across lanes. */
-#define NARROW_ROWS (LANES < 8 ? 8 : LANES)
+/* So few nodes fill no vector. Of a W that is kept transposed the lanes are nodes of the
+ * layer below: the gradient is the product above with a and delta in each other's place,
+ * and the forward pass sums across lanes. */
+#define ROWS_ACROSS (LANES < 8 ? 8 : LANES)
 
 /* V vectors of M rows times those of a node. */
-INLINE void narrow_panel(const int M, const int V, const real *a_in, const real *w,
-                         vec acc[NARROW_ROWS])
+INLINE void across_panel(const int M, const int V, const real *a_in, const real *w,
+                         vec acc[ROWS_ACROSS])
 {
     UNROLL
     for (int v = 0; v < V; v++) {
@@ -336,22 +336,22 @@ INLINE void narrow_panel(const int M, const int V, const real *a_in, const real 
     }
 }
 
-/* z of M rows for node j; M is NARROW_ROWS or 1. */
-INLINE void narrow_tile(const int M, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t j,
+/* z of M rows for node j; M is ROWS_ACROSS or 1. */
+INLINE void across_tile(const int M, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t j,
                         ptrdiff_t step, const real *a_in, const real *WT, real b, real *z)
 {
-    vec acc[NARROW_ROWS];
+    vec acc[ROWS_ACROSS];
     UNROLL
     for (int m = 0; m < M; m++) acc[m] = broadcast(0);
     for (; n_in > LANES; n_in -= PANEL, a_in += step, WT += n_out * PANEL)
-        narrow_panel(M, WIDE, a_in, WT + j * PANEL, acc);
-    if (n_in > 0) narrow_panel(M, 1, a_in, WT + j * LANES, acc);
+        across_panel(M, WIDE, a_in, WT + j * PANEL, acc);
+    if (n_in > 0) across_panel(M, 1, a_in, WT + j * LANES, acc);
     if (M == 1) {
         z[j] = lane_sum(acc[0]) + b;
         return;
     }
     UNROLL
-    for (int g = 0; g < NARROW_ROWS; g += LANES) {
+    for (int g = 0; g < ROWS_ACROSS; g += LANES) {
         real lanes[LANES];
         store(lanes, lane_sums(acc + g) + broadcast(b));
         UNROLL
@@ -359,25 +359,27 @@ INLINE void narrow_tile(const int M, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t 
     }
 }
 
-static void forward_narrow(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                           ptrdiff_t step, const void *a_in_, const void *WT, const void *b_,
-                           void *z_, void *a_)
+static void forward_across(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
+                           int activation, ptrdiff_t step, const void *a_in_,
+                           const void *WT, const void *b_, void *z_, void *a_)
 {
     const real *b = b_;
-    const ptrdiff_t M = rows < NARROW_ROWS ? 1 : NARROW_ROWS;
-    assert(rows >= 0 && n_in > 0 && 0 < n_out && n_out <= PANEL);
+    const ptrdiff_t M = rows < ROWS_ACROSS ? 1 : ROWS_ACROSS;
+    assert(rows >= 0 && n_in > 0 && first < n_out && n_out <= PANEL);
     for (ptrdiff_t next = 0; next < rows; next += M) {
         /* The last tile overlaps the one before: the same sums once more. */
         const ptrdiff_t r = smaller(next, rows - M);
         const real *a_in = (const real *)a_in_ + r * PANEL;
         real *a = (real *)a_ + r * PANEL;
-        for (ptrdiff_t j = 0; j < n_out; j++)
-            if (M == 1) narrow_tile(1, n_in, n_out, j, step, a_in, WT, b[j], a);
-            else narrow_tile(NARROW_ROWS, n_in, n_out, j, step, a_in, WT, b[j], a);
+        for (ptrdiff_t j = first; j < n_out; j++)
+            if (M == 1) across_tile(1, n_in, n_out, j, step, a_in, WT, b[j], a);
+            else across_tile(ROWS_ACROSS, n_in, n_out, j, step, a_in, WT, b[j], a);
         if (z_)
             for (ptrdiff_t m = 0; m < M; m++)
-                copy(n_out, a + m * PANEL, (real *)z_ + (r + m) * PANEL);
-        if (activation != CBP_IDENTITY) activate_panel(activation, M, n_out, a);
+                copy(n_out - first, a + m * PANEL + first,
+                     (real *)z_ + (r + m) * PANEL + first);
+        if (activation != CBP_IDENTITY)
+            activate_panel(activation, M, n_out - first, a + first);
     }
 }
 
@@ -409,8 +411,8 @@ INLINE real row_column(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const 
     return z;
 }
 
-/* The chains of a narrow layer: W is gathered as if it were transposed. */
-INLINE real row_narrow(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const real *W,
+/* The chains of `forward_across`: W is gathered as if it were transposed. */
+INLINE real row_across(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const real *W,
                        real b)
 {
     vec acc = broadcast(0);
@@ -428,25 +430,24 @@ INLINE real row_narrow(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const 
     return lane_sum(acc) + b;
 }
 
-static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, int narrow, int activation,
-                        const void *a_in_, const void *W_, const void *b_, void *a_)
+static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n_in_lanes,
+                        int activation, const void *a_in_, const void *W_, const void *b_,
+                        void *a_)
 {
     const real *a_in = a_in_, *W = W_, *b = b_;
     real *a = a_;
     assert(n_in > 0 && n_out > 0);
-    if (narrow)
-        for (ptrdiff_t j = 0; j < n_out; j++)
-            a[j] = row_narrow(n_in, n_out, a_in, W + j, b[j]);
-    else if (n_out < LANES)
-        for (ptrdiff_t j = 0; j < n_out; j++)
+    if (n_in_lanes < LANES)
+        for (ptrdiff_t j = 0; j < n_in_lanes; j++)
             a[j] = row_column(n_in, n_out, a_in, W + j, b[j]);
     else
-        for (ptrdiff_t j = 0, V; j < n_out; j += V * LANES) {
+        for (ptrdiff_t j = 0, V; j < n_in_lanes; j += V * LANES) {
             V = MOST_ABREAST;
-            while (V > 1 && (j + V / 2 * LANES >= n_out || V * LANES > n_out)) V /= 2;
+            while (V > 1 && (j + V / 2 * LANES >= n_in_lanes || V * LANES > n_in_lanes))
+                V /= 2;
             /* The last vectors overlap those before: the same chains once more, instead
              * of lanes beyond the matrix. */
-            if (j + V * LANES > n_out) j = n_out - V * LANES;
+            if (j + V * LANES > n_in_lanes) j = n_in_lanes - V * LANES;
             switch (V) {
             case 8: row_columns(8, n_in, n_out, a_in, W + j, b + j, a + j); break;
             case 4: row_columns(4, n_in, n_out, a_in, W + j, b + j, a + j); break;
@@ -454,6 +455,8 @@ static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, int narrow, int activat
             default: row_columns(1, n_in, n_out, a_in, W + j, b + j, a + j);
             }
         }
+    for (ptrdiff_t j = n_in_lanes; j < n_out; j++)
+        a[j] = row_across(n_in, n_out, a_in, W + j, b[j]);
     if (activation != CBP_IDENTITY)
         for (ptrdiff_t j = 0; j < n_out; j += LANES)
             store(a + j, activate(activation, load(a + j)));

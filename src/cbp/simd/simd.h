@@ -65,10 +65,11 @@ typedef struct {
     void (*unpack_transposed)(ptrdiff_t n_rows, ptrdiff_t n_columns, const void *packed,
                               void *plain);
 
-    /* WT of some `nodes` of the layer below, from `node` on, and of the panel of W that
+    /* WT (n_out, kept), the transposed of the first `kept` rows of W (n_in, n_out): what
+     * comes from some `nodes` of these rows, from `node` on, and from the panel of W that
      * starts at `column`; node is a multiple of `panel`. */
     void (*transpose)(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t node, ptrdiff_t nodes,
-                      ptrdiff_t column, const void *W, void *WT);
+                      ptrdiff_t column, ptrdiff_t kept, const void *W, void *WT);
 
     /* Ask the memory for the first `bytes` of the rows order[i], or i, of `source`. */
     void (*prefetch)(ptrdiff_t rows, ptrdiff_t row_bytes, ptrdiff_t bytes,
@@ -90,10 +91,11 @@ typedef struct {
                     ptrdiff_t step, const void *a_in, const void *W, const void *b, void *z,
                     void *a);
 
-    /* The same for a layer of at most `panel` nodes, from W^T instead of W. */
-    void (*forward_narrow)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                           ptrdiff_t step, const void *a_in, const void *WT, const void *b,
-                           void *z, void *a);
+    /* The same for the nodes from `first` on of a layer of at most `panel` nodes, from W^T
+     * instead of W: lanes are nodes of the layer below. */
+    void (*forward_across)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
+                           int activation, ptrdiff_t step, const void *a_in,
+                           const void *WT, const void *b, void *z, void *a);
 
     /* BP2: delta = (delta_next W^T) * g'(z), with g' computed from a. */
     void (*backward)(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
@@ -110,9 +112,11 @@ typedef struct {
                         void *sums);
 
     /* a = g(a_in W + b) of one row, everything in the plain layout; a has room for whole
-     * vectors. The bits are those of `forward`, or of `forward_narrow`. */
-    void (*forward_row)(ptrdiff_t n_in, ptrdiff_t n_out, int narrow, int activation,
-                        const void *a_in, const void *W, const void *b, void *a);
+     * vectors. The bits are those of `forward` for the first n_in_lanes nodes, of
+     * `forward_across` for the others. */
+    void (*forward_row)(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n_in_lanes,
+                        int activation, const void *a_in, const void *W, const void *b,
+                        void *a);
 
     /* The two products that read a^0, for a^0 = x, over its nonzeros only. */
     void (*forward_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
