@@ -140,23 +140,29 @@ cdef inline Py_ssize_t count_slabs(const Net *net) noexcept nogil:
 
 
 cdef inline void cut_slabs(const Net *net, Slab *slab) noexcept nogil:
-    """The weights in slabs, in the order in which they are packed."""
-    cdef Py_ssize_t l, i, j, nodes, node, column, width, intercepts
+    """The weights in slabs, in the order in which they are worked off.
+
+    All panels of delta pass the same nodes before the next ones, so that these stay in
+    the cache. In the first layer all nodes pass a panel: a sparse X has them together.
+    """
+    cdef Py_ssize_t l, i, j, s, down, across, rows, columns, intercepts
     for l in range(1, net.L + 1):
-        nodes = slab_nodes(net, l)
-        for j in range(panels_in(net, matrix_columns(net, l))):
-            column = j * net.k.panel
-            width = min(net.k.panel,
-                        net.k.padded_width(matrix_columns(net, l) - column))
-            for i in range(slabs_down(net, l)):
-                node, intercepts = i * nodes, 0
-                if i == 0 and not net.layer[l].is_transposed:
-                    intercepts = width
-                elif i == 0 and j == 0:
-                    intercepts = net.k.padded_width(net.layer[l].n)
-                slab[0] = Slab(l, node, min(nodes, matrix_rows(net, l) - node), column,
-                               width, intercepts)
-                slab += 1
+        rows, columns = matrix_rows(net, l), matrix_columns(net, l)
+        down, across = slabs_down(net, l), panels_in(net, columns)
+        for s in range(down * across):
+            i, j = (s % down, s // down) if l == 1 else (s // across, s % across)
+            slab.l = l
+            slab.node = i * slab_nodes(net, l)
+            slab.nodes = min(slab_nodes(net, l), rows - slab.node)
+            slab.column = j * net.k.panel
+            slab.width = min(net.k.panel, net.k.padded_width(columns - slab.column))
+            intercepts = 0
+            if not net.layer[l].is_transposed:
+                intercepts = slab.width if i == 0 else 0
+            elif s == 0:
+                intercepts = net.k.padded_width(net.layer[l].n)
+            slab.intercepts = intercepts
+            slab += 1
 
 
 # ---- buffers -----------------------------------------------------------------------

@@ -72,6 +72,17 @@ INLINE ptrdiff_t depth_of_pass(ptrdiff_t n)
     return round_up((n + passes - 1) / passes, PANEL);
 }
 
+/* How many rows pass all panels of W together: as many as leave what they bring along,
+ * n columns wide, in the second cache from one panel to the next. */
+#define BYTES_TOGETHER (256 * 1024)
+INLINE ptrdiff_t rows_together(ptrdiff_t rows, ptrdiff_t n)
+{
+    const ptrdiff_t fit = BYTES_TOGETHER / (ptrdiff_t)(round_up(n, PANEL) * sizeof(real));
+    const ptrdiff_t most = round_up(fit, MOST_TILE_ROWS);
+    const ptrdiff_t parts = most > 0 ? (rows + most - 1) / most : rows;
+    return parts > 1 ? round_up((rows + parts - 1) / parts, MOST_TILE_ROWS) : rows;
+}
+
 /* ---- rows of a block times a panel ---------------------------------------------- */
 
 /* n <= PANEL columns of a panel of rows, times as many rows of a panel of W. */
@@ -136,31 +147,42 @@ static void activate_panel(int activation, ptrdiff_t rows, ptrdiff_t columns, re
     activate_rows(activation, rows, smaller(columns, PANEL), PANEL, a, a);
 }
 
-static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                    ptrdiff_t step, const void *a_in_, const void *W, const void *b_,
-                    void *z_, void *a_)
+static void forward_together(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
+                             int activation, ptrdiff_t step, const real *a_in,
+                             const real *W, const real *b, real *z, real *a)
 {
     const ptrdiff_t depth = depth_of_pass(n_in);
-    assert(rows >= 0 && n_in > 0);
     for (ptrdiff_t k = 0; k < n_in; k += depth) {
         const ptrdiff_t n = smaller(depth, n_in - k);
         const int last = k + n == n_in;
-        const real *a_in = (const real *)a_in_ + k / PANEL * step;
+        const real *a_k = a_in + k / PANEL * step;
         for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
             const ptrdiff_t V = panel_vectors(j, n_out), panel = j / PANEL * step;
-            const real *w = (const real *)W + n_in * j + k * V * LANES;
-            const real *b = k ? NULL : (const real *)b_ + j;
-            real *a = (real *)a_ + panel, *z = z_ && last ? (real *)z_ + panel : NULL;
+            const real *w = W + n_in * j + k * V * LANES, *b_j = k ? NULL : b + j;
+            real *a_j = a + panel, *z_j = z && last ? z + panel : NULL;
             for (ptrdiff_t r = 0, M; r < rows; r += M) {
-                real *a_r = a + r * PANEL, *z_r = z ? z + r * PANEL : NULL;
+                real *a_r = a_j + r * PANEL, *z_r = z_j ? z_j + r * PANEL : NULL;
                 M = tile_rows(V, rows - r);
                 RUN_TILE(M, V, forward_tile, n, last ? activation : CBP_IDENTITY, step,
-                         a_in + r * PANEL, w, b, z_r, a_r);
+                         a_k + r * PANEL, w, b_j, z_r, a_r);
                 if (last && needs_own_pass(activation))
                     activate_panel(activation, M, n_out - j, a_r);
             }
         }
     }
+}
+
+static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
+                    ptrdiff_t step, const void *a_in, const void *W, const void *b,
+                    void *z_, void *a)
+{
+    const ptrdiff_t together = rows_together(rows, n_in);
+    real *z = z_;
+    assert(rows >= 0 && n_in > 0);
+    for (ptrdiff_t r = 0; r < rows; r += together)
+        forward_together(smaller(together, rows - r), n_in, n_out, activation, step,
+                         (const real *)a_in + r * PANEL, W, b,
+                         z ? z + r * PANEL : NULL, (real *)a + r * PANEL);
 }
 
 /* a is NULL before the last pass; chains begin anew in the first. */
@@ -189,28 +211,38 @@ INLINE void backward_tile(const int M, const int V, ptrdiff_t n, int activation,
         }
 }
 
-static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
-                     ptrdiff_t step, const void *delta_next_, const void *WT,
-                     const void *a_, void *delta_)
+static void backward_together(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n,
+                              int activation, ptrdiff_t step, const real *delta_next,
+                              const real *WT, const real *a, real *delta)
 {
     const ptrdiff_t depth = depth_of_pass(n_next);
-    assert(rows >= 0 && n_next > 0);
     for (ptrdiff_t i = 0; i < n_next; i += depth) {
         const ptrdiff_t inner = smaller(depth, n_next - i);
         const int last = i + inner == n_next;
-        const real *delta_next = (const real *)delta_next_ + i / PANEL * step;
+        const real *delta_i = delta_next + i / PANEL * step;
         for (ptrdiff_t j = 0; j < n; j += PANEL) {
             const ptrdiff_t V = panel_vectors(j, n), panel = j / PANEL * step;
-            const real *w = (const real *)WT + n_next * j + i * V * LANES;
+            const real *w = WT + n_next * j + i * V * LANES;
             for (ptrdiff_t r = 0, M; r < rows; r += M) {
-                const real *a = (const real *)a_ + panel + r * PANEL;
-                real *delta = (real *)delta_ + panel + r * PANEL;
+                const ptrdiff_t at = panel + r * PANEL;
                 M = tile_rows(V, rows - r);
                 RUN_TILE(M, V, backward_tile, inner, last ? activation : CBP_IDENTITY, step,
-                         i == 0, delta_next + r * PANEL, w, a, delta);
+                         i == 0, delta_i + r * PANEL, w, a + at, delta + at);
             }
         }
     }
+}
+
+static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
+                     ptrdiff_t step, const void *delta_next, const void *WT,
+                     const void *a, void *delta)
+{
+    const ptrdiff_t together = rows_together(rows, n_next);
+    assert(rows >= 0 && n_next > 0);
+    for (ptrdiff_t r = 0; r < rows; r += together)
+        backward_together(smaller(together, rows - r), n_next, n, activation, step,
+                          (const real *)delta_next + r * PANEL, WT,
+                          (const real *)a + r * PANEL, (real *)delta + r * PANEL);
 }
 
 /* ---- sums over the rows -------------------------------------------------------- */
