@@ -105,9 +105,10 @@ order, weight = rng.permutation(n), np.ones(n, np.float32)
 before = count.value
 assert bytearray(1_000_000) and count.value > before, "the counter counts nothing"
 
+propagator.use_adam(m, v, 0, 0.9, 0.999, 1e-8)
+propagator.begin_training(params, X, y, weight, 32)
 for epoch in range(3):
-    propagator.use_adam(m, v, 0, 1e-3, 0.9, 0.999, 1e-8)
-    propagator.begin_epoch(params, X, y, weight, order, 32)
+    propagator.begin_epoch(order, 1e-3)
     before = count.value
     finished = propagator.advance(60.0)
     in_epoch = count.value - before
@@ -170,11 +171,13 @@ def test_a_sparse_X_is_never_made_dense():
     tracemalloc.start()
     outputs = network.forward(X)
     with network.propagator() as propagator:
-        propagator.use_sgd(velocity, 0.01, 0.9, True)
+        propagator.use_sgd(velocity, 0.9, True)
         order = rng.permutation(n)
-        propagator.begin_epoch(network.params_, X, y, None, order, 1000)
+        propagator.begin_training(network.params_, X, y, None, 1000)
+        propagator.begin_epoch(order, 0.01)
         assert propagator.advance(60.0)
         propagator.end_epoch()
+        propagator.end_training()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert np.isfinite(outputs).all()

@@ -18,11 +18,13 @@ def trained(Propagator, dtype, sizes, X, y, weight, batch_size):
     grad, velocity = np.empty_like(params), np.zeros_like(params)
     losses = [propagator.loss_and_grad(params, X, y, weight, grad)]
     order = np.random.default_rng(1).permutation(len(X))
+    propagator.use_sgd(velocity, 0.9, True)
+    propagator.begin_training(params, X, y, weight, batch_size)
     for _ in range(2):
-        propagator.use_sgd(velocity, 0.1, 0.9, True)
-        propagator.begin_epoch(params, X, y, weight, order, batch_size)
+        propagator.begin_epoch(order, 0.1)
         assert propagator.advance(60.0)
         losses.append(propagator.end_epoch()[0])
+    propagator.end_training()
     return [np.array(losses), grad, params, velocity]
 
 

@@ -166,10 +166,10 @@ def test_widths_that_differ_and_batches_of_many_blocks(monkeypatch, sizes, n):
 # ---- epochs ------------------------------------------------------------------------
 
 SOLVERS = {
-    "adam": ("use_adam", 2, (0, 0.01, 0.9, 0.999, 1e-8)),
-    "sgd": ("use_sgd", 1, (0.05, 0.0, False)),
-    "momentum": ("use_sgd", 1, (0.05, 0.9, False)),
-    "nesterov": ("use_sgd", 1, (0.05, 0.9, True)),
+    "adam": ("use_adam", 2, (0, 0.9, 0.999, 1e-8)),
+    "sgd": ("use_sgd", 1, (0.0, False)),
+    "momentum": ("use_sgd", 1, (0.9, False)),
+    "nesterov": ("use_sgd", 1, (0.9, True)),
 }
 #: Rounding grows from step to step: up to 100 of them here.
 EPOCH_RTOL = {np.float64: 1e-11, np.float32: 1e-3}
@@ -177,8 +177,14 @@ EPOCH_RTOL = {np.float64: 1e-11, np.float32: 1e-3}
 EPOCH_SPEC = ((3, 17, 10, 5, 2), "tanh", "identity", "squared_error")
 
 
-def train(Propagator, dtype, solver, arrays, weighted, batch_size, seconds, epochs=2):
-    """Parameters, moments and losses after some epochs, in shuffled order."""
+def train(
+    Propagator, dtype, solver, arrays, weighted, batch_size, seconds, apart=False
+):
+    """Parameters, moments and losses after some epochs, each in an order of its own.
+
+    With `apart` they are written back after each epoch and taken up again.
+    """
+    epochs = 3
     use, n_moments, settings = SOLVERS[solver]
     sizes, activation, output, loss = EPOCH_SPEC
     params, X, y, weights = (np.array(array, dtype) for array in arrays)
@@ -186,17 +192,21 @@ def train(Propagator, dtype, solver, arrays, weighted, batch_size, seconds, epoc
     propagator = Propagator(sizes, activation, output, loss, ALPHA, np.dtype(dtype))
     rng = np.random.default_rng(3)
     losses, steps = [], 0
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        if apart or epoch == 0:
+            if use == "use_adam":
+                settings = (steps, *settings[1:])
+            getattr(propagator, use)(*moments, *settings)
+            sample_weight = weights if weighted else None
+            propagator.begin_training(params, X, y, sample_weight, batch_size)
         order = rng.permutation(len(X)).astype(np.intp)
-        if use == "use_adam":
-            settings = (steps, *settings[1:])
-        getattr(propagator, use)(*moments, *settings)
-        sample_weight = weights if weighted else None
-        propagator.begin_epoch(params, X, y, sample_weight, order, batch_size)
+        propagator.begin_epoch(order, 0.01 * (epoch + 1))
         while not propagator.advance(seconds):
             pass
         epoch_loss, steps = propagator.end_epoch()
         losses.append(epoch_loss)
+        if apart or epoch == epochs - 1:
+            propagator.end_training()
     result = {f"moment {i}": moment for i, moment in enumerate(moments)}
     return result | {"params": params, "losses": np.array(losses)}
 
@@ -225,6 +235,20 @@ def test_an_epoch_in_many_calls_is_bitwise_the_epoch_in_one(solver):
         np.testing.assert_array_equal(in_many[name], array, err_msg=name)
 
 
+@pytest.mark.parametrize("implementation", [_kernels, reference])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_epochs_apart_are_bitwise_the_epochs_of_one_training(implementation, solver):
+    arrays = draw(2, EPOCH_SPEC[0], "squared_error", "identity", 50)
+    together, apart = (
+        train(
+            implementation.Propagator, np.float64, solver, arrays, True, 8, 60.0, apart
+        )
+        for apart in (False, True)
+    )
+    for name, array in together.items():
+        np.testing.assert_array_equal(apart[name], array, err_msg=name)
+
+
 def test_a_batch_of_weight_zero_changes_nothing():
     params, X, y, _ = draw(4, EPOCH_SPEC[0], "squared_error", "identity", 8)
     weights = np.array([0.0] * 4 + [1.0] * 4)
@@ -232,10 +256,13 @@ def test_a_batch_of_weight_zero_changes_nothing():
 
     def epoch(order):
         trained, velocity = params.copy(), np.zeros_like(params)
-        propagator.use_sgd(velocity, 0.1, 0.9, True)
-        propagator.begin_epoch(trained, X, y, weights, np.array(order), 4)
+        propagator.use_sgd(velocity, 0.9, True)
+        propagator.begin_training(trained, X, y, weights, 4)
+        propagator.begin_epoch(np.array(order), 0.1)
         assert propagator.advance(60.0)
-        return trained, *propagator.end_epoch()
+        loss, steps = propagator.end_epoch()
+        propagator.end_training()
+        return trained, loss, steps
 
     both, loss_of_both, steps = epoch([0, 1, 2, 3, 4, 5, 6, 7])
     second, loss_of_second, _ = epoch([4, 5, 6, 7])
@@ -303,10 +330,12 @@ def test_outputs_are_filled_and_nothing_beside_them_is_touched(
     propagator.loss_and_grad(params, X, y, weights, outputs[1])
     outputs.append(guarded((n, sizes[0])))
     propagator.inspect(params, X, y, outputs[2], z, a, delta, outputs[3])
-    propagator.use_adam(m, v, 0, 0.01, 0.9, 0.999, 1e-8)
-    propagator.begin_epoch(trained, X, y, weights, np.arange(n), 32)
+    propagator.use_adam(m, v, 0, 0.9, 0.999, 1e-8)
+    propagator.begin_training(trained, X, y, weights, 32)
+    propagator.begin_epoch(np.arange(n), 0.01)
     assert propagator.advance(60.0)
     propagator.end_epoch()
+    propagator.end_training()
 
     canary = np.full(1, 0xA5A5A5A5A5A5A5A5, np.uint64).view(dtype)[0]
     for array in (*outputs, *z, *a, *delta, trained, m, v):
@@ -360,11 +389,13 @@ def test_rows_beyond_two_gigabytes_are_found(tmp_path):
         (near, np.array(X[-3:]), np.array(y[-3:])),
     ):
         velocity[:] = 0
-        propagator.use_sgd(velocity, 0.1, 0.0, False)
+        propagator.use_sgd(velocity, 0.0, False)
         order = np.arange(len(rows) - 3, len(rows))
-        propagator.begin_epoch(trained, rows, targets, None, order, 3)
+        propagator.begin_training(trained, rows, targets, None, 3)
+        propagator.begin_epoch(order, 0.1)
         assert propagator.advance(60.0)
         propagator.end_epoch()
+        propagator.end_training()
     assert not np.array_equal(near, params)
     np.testing.assert_array_equal(far, near)
 
@@ -377,10 +408,12 @@ def test_subnormals_are_flushed_in_training_and_only_there():
     params, v = np.zeros(2, np.float32), np.zeros(2, np.float32)
     m = np.full(2, 2 * smallest)
     zeros = np.zeros((10, 1), np.float32)
-    propagator.use_adam(m, v, 0, 0.0, 0.9, 0.999, 1e-8)
-    propagator.begin_epoch(params, zeros, zeros, None, np.arange(10), 1)
+    propagator.use_adam(m, v, 0, 0.9, 0.999, 1e-8)
+    propagator.begin_training(params, zeros, zeros, None, 1)
+    propagator.begin_epoch(np.arange(10), 0.0)
     assert propagator.advance(60.0)
     propagator.end_epoch()
+    propagator.end_training()
     assert 0.9**10 * 2 < 1
     np.testing.assert_array_equal(m, 0)
     assert smallest / np.float32(2) != 0
@@ -443,18 +476,53 @@ def test_what_is_not_laid_out_as_the_kernels_need_it_is_refused():
     for call in (lambda: propagator.advance(1.0), propagator.end_epoch):
         with pytest.raises(ValueError, match="begin_epoch"):
             call()
-    with pytest.raises(ValueError, match="use_adam or use_sgd"):
-        propagator.begin_epoch(params, X, out, None, np.arange(4), 2)
-    propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False)
-    with pytest.raises(ValueError, match="order"):
-        propagator.begin_epoch(params, X, out, None, np.array([0, 4]), 2)
-    propagator.begin_epoch(params, X, out, None, np.arange(4), 2)
-    for call in (
-        lambda: propagator.forward(params, X, out),
-        lambda: propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False),
-    ):
-        with pytest.raises(ValueError, match="end_epoch"):
+
+
+@pytest.mark.parametrize("implementation", [_kernels, reference])
+def test_the_calls_of_a_training_come_in_their_order(implementation):
+    params, X, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 4)
+    propagator = implementation.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
+    order = np.arange(4)
+
+    def use_sgd():
+        propagator.use_sgd(np.zeros_like(params), 0.0, False)
+
+    def begin_training():
+        propagator.begin_training(params, X, y, None, 2)
+
+    def begin_epoch():
+        propagator.begin_epoch(order, 0.1)
+
+    def refuses(call, remedy):
+        with pytest.raises(ValueError, match=remedy):
             call()
+
+    refuses(begin_training, "use_adam or use_sgd")
+    use_sgd()
+    for call in (begin_epoch, propagator.end_training):
+        refuses(call, "begin_training")
+    begin_training()
+    for call in (use_sgd, begin_training):
+        refuses(call, "end_training")
+    for call in (lambda: propagator.advance(1.0), propagator.end_epoch):
+        refuses(call, "begin_epoch")
+    for rows in ([0, 4], [-1, 0]):
+        refuses(lambda rows=rows: propagator.begin_epoch(np.array(rows), 0.1), "order")
+    begin_epoch()
+    refuses(begin_epoch, "end_epoch")
+    propagator.end_training()
+    assert not propagator.in_epoch
+
+
+def test_the_workspace_of_a_training_is_used_for_nothing_else():
+    params, X, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 4)
+    propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
+    propagator.use_sgd(np.zeros_like(params), 0.0, False)
+    propagator.begin_training(params, X, y, None, 2)
+    with pytest.raises(ValueError, match="end_training"):
+        propagator.forward(params, X, np.empty_like(y))
+    propagator.end_training()
+    propagator.forward(params, X, np.empty_like(y))
 
 
 @pytest.mark.parametrize("sizes", [(2**40, 2**40), (2**62, 1), (1, 2**62, 1)])
@@ -486,13 +554,13 @@ def test_parameters_and_moments_must_not_share_memory():
     propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
     m = np.zeros_like(params)
     with pytest.raises(ValueError, match="m and v share memory"):
-        propagator.use_adam(m, m, 0, 0.1, 0.9, 0.999, 1e-8)
-    propagator.use_sgd(params, 0.1, 0.0, False)
+        propagator.use_adam(m, m, 0, 0.9, 0.999, 1e-8)
+    propagator.use_sgd(params, 0.0, False)
     with pytest.raises(ValueError, match="params and velocity share memory"):
-        propagator.begin_epoch(params, X, y, None, np.arange(4), 2)
+        propagator.begin_training(params, X, y, None, 2)
 
 
-def test_a_refused_epoch_leaves_none_open():
+def test_a_refused_training_leaves_none_open():
     params, X, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 4)
     propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
     for batch_size, error in [
@@ -500,17 +568,18 @@ def test_a_refused_epoch_leaves_none_open():
         ("2", TypeError),
         (2**70, OverflowError),
     ]:
-        propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False)
+        propagator.use_sgd(np.zeros_like(params), 0.0, False)
         with pytest.raises(error):
-            propagator.begin_epoch(params, X, y, None, np.arange(4), batch_size)
-        assert not propagator.in_epoch
+            propagator.begin_training(params, X, y, None, batch_size)
+        assert not propagator.in_training
 
 
 def test_a_propagator_thrown_away_in_an_epoch_lets_go_of_the_arrays():
     params, X, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 50)
     propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
-    propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False)
-    propagator.begin_epoch(params, X, y, None, np.arange(50), 5)
+    propagator.use_sgd(np.zeros_like(params), 0.0, False)
+    propagator.begin_training(params, X, y, None, 5)
+    propagator.begin_epoch(np.arange(50), 0.1)
     propagator.advance(0.0)
     alive = weakref.ref(X)
     del X
@@ -558,10 +627,12 @@ def all_results(sizes, dtype, X, params, y, weights):
         moments = [np.zeros_like(params) for _ in range(n_moments)]
         trained = params.copy()
         getattr(propagator, use)(*moments, *settings)
-        propagator.begin_epoch(trained, X, y, weights, order.astype(np.intp), 100)
+        propagator.begin_training(trained, X, y, weights, 100)
+        propagator.begin_epoch(order.astype(np.intp), 0.05)
         while not propagator.advance(0.0):
             pass
         result[f"{solver} loss"] = np.array(propagator.end_epoch())
+        propagator.end_training()
         result[f"{solver} params"] = trained
         result |= {f"{solver} moment {i}": array for i, array in enumerate(moments)}
     return result
@@ -717,8 +788,9 @@ def test_a_propagator_lets_go_of_a_sparse_X():
     params, _, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 50)
     X = draw_csr(16, (50, EPOCH_SPEC[0][0]), 0.5, np.float64)
     propagator = _kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
-    propagator.use_sgd(np.zeros_like(params), 0.1, 0.0, False)
-    propagator.begin_epoch(params, X, y, None, np.arange(50), 5)
+    propagator.use_sgd(np.zeros_like(params), 0.0, False)
+    propagator.begin_training(params, X, y, None, 5)
+    propagator.begin_epoch(np.arange(50), 0.1)
     propagator.advance(0.0)
     arrays = [weakref.ref(array) for array in (X.data, X.indices, X.indptr)]
     del X
@@ -727,5 +799,6 @@ def test_a_propagator_lets_go_of_a_sparse_X():
     while not propagator.advance(60.0):
         pass
     propagator.end_epoch()
+    propagator.end_training()
     gc.collect()
     assert all(array() is None for array in arrays)

@@ -1301,11 +1301,12 @@ def test_weights_whose_sum_cannot_be_divided_by_are_refused(weight):
         net.loss_and_grad(X, y, np.full(len(X), weight, np.float32))
 
 
-def test_an_epoch_left_open_does_not_spoil_the_next_call():
+def test_a_training_left_open_does_not_spoil_the_next_call():
     net = small_network()
     X, y, _ = draw_samples(net)
     expected = net.forward(X)
     with net.propagator() as propagator:
-        propagator.use_sgd(np.zeros_like(net.params_), 0.1, 0.9, True)
-        propagator.begin_epoch(net.params_, X, y, None, np.arange(len(X)), 2)
+        propagator.use_sgd(np.zeros_like(net.params_), 0.9, True)
+        propagator.begin_training(net.params_, X, y, None, 2)
+        propagator.begin_epoch(np.arange(len(X)), 0.1)
     np.testing.assert_array_equal(net.forward(X), expected)

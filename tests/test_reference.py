@@ -169,6 +169,7 @@ def test_gradients_agree_with_finite_differences(activation, loss, output, depth
 LINE = ((1, 1), "identity", "identity", "squared_error")
 LINE_X = np.array([[2.0], [-1.0]])
 LINE_Y = np.array([[1.0], [0.5]])
+RATE = 0.1
 
 
 def line_gradient(params, i):
@@ -178,17 +179,20 @@ def line_gradient(params, i):
 
 def run_epoch(p, params, X, y, weight=None, order=None, batch_size=1):
     order = np.arange(len(X)) if order is None else np.array(order, np.intp)
-    p.begin_epoch(params, X, y, weight, order, batch_size)
+    p.begin_training(params, X, y, weight, batch_size)
+    p.begin_epoch(order, RATE)
     while not p.advance(0.0):
         pass
-    return p.end_epoch()
+    loss, steps = p.end_epoch()
+    p.end_training()
+    return loss, steps
 
 
 @pytest.mark.parametrize(
     ("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)]
 )
 def test_first_two_steps_of_sgd_follow_the_formulas(momentum, nesterov):
-    start, lr = np.array([0.5, -0.2]), 0.1
+    start, lr = np.array([0.5, -0.2]), RATE
     g1 = line_gradient(start, 0)
     velocity1 = -lr * g1
     first = start + (momentum * velocity1 - lr * g1 if nesterov else velocity1)
@@ -198,7 +202,7 @@ def test_first_two_steps_of_sgd_follow_the_formulas(momentum, nesterov):
 
     p = Propagator(*LINE, 0.0, np.float64)
     params, velocity = start.copy(), np.zeros(2)
-    p.use_sgd(velocity, lr, momentum, nesterov)
+    p.use_sgd(velocity, momentum, nesterov)
     _, steps = run_epoch(p, params, LINE_X, LINE_Y)
 
     assert steps == 2
@@ -207,7 +211,7 @@ def test_first_two_steps_of_sgd_follow_the_formulas(momentum, nesterov):
 
 
 def test_first_two_steps_of_adam_follow_the_formulas():
-    start, lr, beta_1, beta_2, epsilon = np.array([0.5, -0.2]), 0.1, 0.9, 0.99, 1e-3
+    start, lr, beta_1, beta_2, epsilon = np.array([0.5, -0.2]), RATE, 0.9, 0.99, 1e-3
     g1 = line_gradient(start, 0)
     m1, v1 = 0.1 * g1, 0.01 * g1**2
     first = start - lr * np.sqrt(0.01) / 0.1 * m1 / (np.sqrt(v1) + epsilon)
@@ -218,7 +222,7 @@ def test_first_two_steps_of_adam_follow_the_formulas():
 
     p = Propagator(*LINE, 0.0, np.float64)
     params, m, v = start.copy(), np.zeros(2), np.zeros(2)
-    p.use_adam(m, v, 0, lr, beta_1, beta_2, epsilon)
+    p.use_adam(m, v, 0, beta_1, beta_2, epsilon)
     _, steps = run_epoch(p, params, LINE_X, LINE_Y)
 
     assert steps == 2
@@ -229,8 +233,8 @@ def test_first_two_steps_of_adam_follow_the_formulas():
 
 #: How to set a solver to work on the vectors m and v, after `steps` updates.
 SOLVERS = {
-    "adam": lambda p, m, v, steps: p.use_adam(m, v, steps, 0.1, 0.9, 0.99, 1e-8),
-    "sgd": lambda p, m, v, steps: p.use_sgd(m, 0.1, 0.9, True),
+    "adam": lambda p, m, v, steps: p.use_adam(m, v, steps, 0.9, 0.99, 1e-8),
+    "sgd": lambda p, m, v, steps: p.use_sgd(m, 0.9, True),
 }
 
 
@@ -292,27 +296,26 @@ def test_adam_goes_on_from_the_steps_it_is_told(solver, steps):
     assert run_epoch(p, params, X, y, batch_size=3)[1] == steps
 
 
-def test_each_epoch_is_told_its_solver_and_closed():
+def test_each_training_is_told_its_solver():
     X, y, _ = draw_rows(7)
     p, params, _ = start_training("sgd")
-    for call in (lambda: p.advance(0.0), p.end_epoch):
-        with pytest.raises(ValueError, match="begin_epoch"):
-            call()
     run_epoch(p, params, X, y)
     with pytest.raises(ValueError, match="use_adam or use_sgd"):
         run_epoch(p, params, X, y)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_nothing_is_written_before_end_epoch_which_keeps_the_finished_batches(solver):
+def test_nothing_is_written_before_the_end_which_keeps_the_finished_batches(solver):
     X, y, _ = draw_rows(7)
     p, params, moments = start_training(solver)
     before = params.copy()
-    p.begin_epoch(params, X, y, None, np.arange(7), 3)
+    p.begin_training(params, X, y, None, 3)
+    p.begin_epoch(np.arange(7), RATE)
     assert p.advance(0.0) is False
+    loss, steps = p.end_epoch()
     np.testing.assert_array_equal(params, before)
     assert not moments.any()
-    loss, steps = p.end_epoch()
+    p.end_training()
 
     q, after_one, _ = start_training(solver)
     loss_of_one, _ = run_epoch(q, after_one, X, y, None, [0, 1, 2], 3)
@@ -329,10 +332,12 @@ def test_an_epoch_does_not_depend_on_where_advance_pauses(solver):
     with_pauses = run_epoch(p, params, X, y, batch_size=2)
 
     q, at_once, _ = start_training(solver)
-    q.begin_epoch(at_once, X, y, None, np.arange(7), 2)
+    q.begin_training(at_once, X, y, None, 2)
+    q.begin_epoch(np.arange(7), RATE)
     assert q.advance(60.0) is True
 
     assert q.end_epoch() == with_pauses
+    q.end_training()
     np.testing.assert_array_equal(params, at_once)
 
 
@@ -425,10 +430,13 @@ def test_codes_of_classes_stand_for_indicators():
         grad, velocity = np.empty_like(params), np.zeros_like(params)
         loss = p.loss_and_grad(params, X, y, weight, grad)
         inspected = inspect(p, sizes, params, X, y)
-        p.use_sgd(velocity, 0.1, 0.9, True)
-        p.begin_epoch(params, X, y, weight, np.arange(5)[::-1].copy(), 2)
+        p.use_sgd(velocity, 0.9, True)
+        p.begin_training(params, X, y, weight, 2)
+        p.begin_epoch(np.arange(5)[::-1].copy(), RATE)
         assert p.advance(60.0)
-        return [loss, grad, *inspected, p.end_epoch(), params, velocity]
+        ended = p.end_epoch()
+        p.end_training()
+        return [loss, grad, *inspected, ended, params, velocity]
 
     for of_codes, expected in zip(
         results(codes), results(np.eye(4)[codes]), strict=True
@@ -516,12 +524,11 @@ def test_an_unusable_array_is_refused_by_name(name, spoil, error):
 )
 def test_an_unusable_epoch_is_refused_by_name(name, value, error):
     p, _, params, X, y, _ = draw_problem("tanh", "squared_error", "identity", 1)
-    with pytest.raises(ValueError, match="call use_adam or use_sgd first"):
-        p.begin_epoch(params, X, y, None, np.arange(3), 1)
-    p.use_sgd(np.zeros_like(params), 0.1, 0.9, False)
+    p.use_sgd(np.zeros_like(params), 0.9, False)
     last = {"order": np.arange(3), "batch_size": 1} | {name: value}
     with pytest.raises(error, match=f"^{name} must"):
-        p.begin_epoch(params, X, y, None, *last.values())
+        p.begin_training(params, X, y, None, last["batch_size"])
+        p.begin_epoch(last["order"], RATE)
 
 
 def test_an_undefined_pair_of_loss_and_output_is_refused():

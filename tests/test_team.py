@@ -41,18 +41,19 @@ def make(sizes, dtype, members, activation="tanh"):
 
 def train(propagator, params, X, y, weights, order, batch_size, solver, seconds=10.0):
     """Parameters, moments and losses of two epochs."""
-    params, losses, steps = params.copy(), [], 0
+    params, losses = params.copy(), []
     moments = [np.zeros_like(params) for _ in range(2 if solver == "adam" else 1)]
+    if solver == "adam":
+        propagator.use_adam(*moments, 0, 0.9, 0.999, 1e-8)
+    else:
+        propagator.use_sgd(*moments, 0.9, True)
+    propagator.begin_training(params, X, y, weights, batch_size)
     for _ in range(2):
-        if solver == "adam":
-            propagator.use_adam(*moments, steps, 1e-3, 0.9, 0.999, 1e-8)
-        else:
-            propagator.use_sgd(*moments, 1e-3, 0.9, True)
-        propagator.begin_epoch(params, X, y, weights, order, batch_size)
+        propagator.begin_epoch(order, 1e-3)
         while not propagator.advance(seconds):
             pass
-        loss, steps = propagator.end_epoch()
-        losses.append(loss)
+        losses.append(propagator.end_epoch()[0])
+    propagator.end_training()
     return [params, *moments, np.array(losses)]
 
 

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import shuffle as sklearn_shuffle
 
 import cbp
-from cbp.training import SGD, Adam, History, Trainer
+from cbp.training import SGD, Adam, EarlyStopping, History, Trainer
 
 N_SAMPLES, N_FEATURES = 45, 4
 RTOL, ATOL = 1e-7, 1e-10
@@ -184,18 +184,24 @@ class Script:
         self.interrupt_in = interrupt_in
         self.params_ = np.zeros(3)
         self.epochs, self.ended, self.rates = [], 0, []
+        self.in_training, self.trainings = False, 0
 
     def make_propagator(self, n_threads):
         return self
 
-    def use_adam(self, m, v, steps, learning_rate, beta_1, beta_2, epsilon):
-        self.rates.append(learning_rate)
+    def use_adam(self, m, v, steps, beta_1, beta_2, epsilon):
+        pass
 
-    def use_sgd(self, velocity, learning_rate, momentum, nesterov):
-        self.rates.append(learning_rate)
+    def use_sgd(self, velocity, momentum, nesterov):
+        pass
 
-    def begin_epoch(self, params, X, y, sample_weight, order, batch_size):
-        self.epochs.append(SimpleNamespace(order=order, batch_size=batch_size))
+    def begin_training(self, params, X, y, sample_weight, batch_size):
+        self.batch_size = batch_size
+        self.in_training, self.trainings = True, self.trainings + 1
+
+    def begin_epoch(self, order, learning_rate):
+        self.epochs.append(SimpleNamespace(order=order, batch_size=self.batch_size))
+        self.rates.append(learning_rate)
 
     def advance(self, seconds):
         if len(self.epochs) == self.interrupt_in:
@@ -205,6 +211,9 @@ class Script:
     def end_epoch(self):
         self.ended += 1
         return self.losses[len(self.epochs) - 1], 10 * self.ended
+
+    def end_training(self):
+        self.in_training = False
 
 
 def play(losses, n_samples=9, solver=None, interrupt_in=None, **options):
@@ -244,6 +253,28 @@ def test_stops_after_more_epochs_without_improvement_than_allowed(
     assert trainer.history.loss_curve == losses[:n_iter]
     assert trainer.history.best_loss == min(losses[:n_iter])
     assert trainer.history.t == 9 * n_iter
+
+
+WATCHERS = {
+    "on_epoch": {"on_epoch": lambda: False},
+    "on_epoch_begin": {"on_epoch_begin": lambda: None},
+    "early_stopping": {"early_stopping": EarlyStopping(score=lambda: 0.5)},
+}
+
+
+@pytest.mark.parametrize("watcher", WATCHERS.values(), ids=WATCHERS)
+def test_parameters_are_written_back_as_often_as_somebody_looks(watcher):
+    script, _ = play([3.0, 2.0, 1.0])
+    assert script.trainings == 1
+    script, _ = play([3.0, 2.0, 1.0], **watcher)
+    assert script.trainings == 3
+
+
+@pytest.mark.parametrize("interrupt_in", [None, 2])
+def test_parameters_are_written_back_however_training_ends(interrupt_in):
+    script, _ = play([3.0, 2.0, 1.0], interrupt_in=interrupt_in)
+    assert script.trainings == 1
+    assert not script.in_training
 
 
 def sgd(**hyperparameters):

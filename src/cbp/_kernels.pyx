@@ -114,8 +114,11 @@ cdef class Propagator:
     cdef object rows_of_X       # or into this one, once there was a dense X,
     cdef object input_workspace  # or this one, once `inspect` was called
     cdef object held            # arrays that run.samples points into
-    cdef dict lent              # name -> plain vector that end_epoch writes to
+    cdef object held_order      # the same
+    cdef dict lent              # name -> plain vector that end_training writes to
+    cdef readonly bint in_training
     cdef readonly bint in_epoch
+    cdef Py_ssize_t batch_size
     cdef readonly int n_threads
     cdef double work_per_thread
     cdef int team_members
@@ -275,7 +278,7 @@ cdef class Propagator:
         cdef Py_ssize_t start = 0, n, l
         cdef Rows rows
         cdef char *losses
-        self._hold_samples(X, y, None, None)
+        self._hold_samples(X, y, None)
         n = self.run.samples.n
         z_out, a_out, delta_out = tuple(z_out), tuple(a_out), tuple(delta_out)
         losses = <char *>self._data("sample_losses_out", sample_losses_out, (n,), True)
@@ -328,7 +331,7 @@ cdef class Propagator:
         cdef double squares
         cdef char *out
         out = <char *>self._data("grad_out", grad_out, (self.n_params,), True)
-        self._hold_samples(X, y, sample_weight, None)
+        self._hold_samples(X, y, sample_weight)
         self._load_params(params, True)
         if run.samples.n == 0:
             raise ValueError("X is empty: the mean over no samples is undefined.")
@@ -349,39 +352,33 @@ cdef class Propagator:
         self.held = None
         return mean_loss(run, place, squares)
 
-    # -- an epoch ----------------------------------------------------------------
+    # -- training ----------------------------------------------------------------
 
     def use_adam(
-        self, m, v, Py_ssize_t steps, double learning_rate, double beta_1,
-        double beta_2, double epsilon,
+        self, m, v, Py_ssize_t steps, double beta_1, double beta_2, double epsilon
     ):
-        """Take Adam's moments (flat, written back by end_epoch) for the next epoch."""
+        """Take Adam's moments (flat) for the next training."""
         self._borrow({"m": m, "v": v})
         self.run.solver.is_adam = True
-        self.run.solver.learning_rate = learning_rate
         self.run.solver.beta_1, self.run.solver.beta_2 = beta_1, beta_2
         self.run.solver.epsilon = epsilon
         self.run.place.steps = steps
-        self.run.place.power_1 = pow(beta_1, <double>steps)
-        self.run.place.power_2 = pow(beta_2, <double>steps)
 
-    def use_sgd(self, velocity, double learning_rate, double momentum, bint nesterov):
-        """Take sgd's velocity (flat, written back by end_epoch) for the next epoch."""
+    def use_sgd(self, velocity, double momentum, bint nesterov):
+        """Take sgd's velocity (flat) for the next training."""
         self._borrow({"velocity": velocity})
         self.run.solver.is_adam = False
-        self.run.solver.learning_rate = learning_rate
         self.run.solver.beta_1 = momentum
         self.run.solver.nesterov = nesterov
         self.run.place.steps = 0
 
     cdef _borrow(self, dict moments):
-        if self.in_epoch:
-            raise ValueError("An epoch is under way; call end_epoch first.")
+        self._check_is_idle()
         self._check_lent(moments)
         self.lent = moments
 
     cdef _check_lent(self, dict arrays):
-        """Flat vectors that end_epoch writes to: each with a memory of its own."""
+        """Flat vectors that end_training writes to: each with a memory of its own."""
         cdef Py_ssize_t apart, n_bytes
         for name, array in arrays.items():
             self._data(name, array, (self.n_params,), True)
@@ -391,28 +388,44 @@ cdef class Propagator:
             if -n_bytes < apart < n_bytes:
                 raise ValueError(f"{name} and {other} share memory.")
 
-    def begin_epoch(self, params, X, y, sample_weight, order, Py_ssize_t batch_size):
-        """Start an epoch over the rows `order` of X, in batches of batch_size.
+    def begin_training(self, params, X, y, sample_weight, Py_ssize_t batch_size):
+        """Take parameters and samples for some epochs, in batches of batch_size.
 
-        All arrays are lent until end_epoch: nobody else may write to them.
+        All arrays are lent until end_training: nobody else may write to them, and only
+        then do parameters and moments hold what was trained.
         """
         cdef const Net *net = &self.run.net
         if self.lent is None:
             raise ValueError(
-                "begin_epoch needs a solver: call use_adam or use_sgd first."
+                "begin_training needs a solver: call use_adam or use_sgd first."
             )
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1.")
         lent = {"params": params, **self.lent}
         self._check_lent(lent)
-        self._hold_samples(X, y, sample_weight, order)
+        self._hold_samples(X, y, sample_weight)
         self._load_params(params, True)
         for i, moment in enumerate(self.lent.values()):
             load(net, <const char *>cnp.PyArray_DATA(moment), self._moment(i))
-        self._begin(batch_size)
-        self.run.updates = True
+        self.batch_size = batch_size
         self.lent = lent
-        self.in_epoch = True
+        self.in_training = True
+
+    def begin_epoch(self, order, double learning_rate):
+        """Start an epoch over the rows `order` of X."""
+        cdef Place *place = &self.run.place
+        if not self.in_training or self.in_epoch:
+            raise ValueError(
+                "begin_epoch comes after begin_training, and after the end_epoch of "
+                "the epoch before."
+            )
+        self._hold_order(order)
+        self._begin(self.batch_size)
+        # Anew in each epoch: a product of many would depend on where training began.
+        place.power_1 = pow(self.run.solver.beta_1, <double>place.steps)
+        place.power_2 = pow(self.run.solver.beta_2, <double>place.steps)
+        self.run.solver.learning_rate = learning_rate
+        self.run.updates = self.in_epoch = True
 
     cdef void *_moment(self, int i) noexcept:
         return self.run.m if i == 0 else self.run.v
@@ -434,19 +447,26 @@ cdef class Propagator:
             cbp_team_run(run.team, train, run)
 
     def end_epoch(self):
-        """Write parameters and moments back; returns (loss, steps so far)."""
-        cdef const Net *net = &self.run.net
+        """Returns (loss, steps so far) as the last finished batch left them."""
         cdef Place *place = &self.run.place
         if not self.in_epoch:
             raise ValueError("end_epoch needs an epoch: call begin_epoch first.")
-        lent, self.lent, self.held, self.in_epoch = self.lent, None, None, False
+        self.held_order, self.in_epoch = None, False
+        loss = place.epoch_loss / place.counted_rows if place.counted_rows else 0.0
+        return loss, place.steps
+
+    def end_training(self):
+        """Write parameters and moments back, as the last finished batch left them."""
+        cdef const Net *net = &self.run.net
+        if not self.in_training:
+            raise ValueError("There is no training to end: call begin_training first.")
+        lent, self.lent, self.held, self.held_order = self.lent, None, None, None
+        self.in_training = self.in_epoch = False
         self._check_lent(lent)
         params, *moments = lent.values()
         store(net, self.run.params, <char *>cnp.PyArray_DATA(params))
         for i, moment in enumerate(moments):
             store(net, self._moment(i), <char *>cnp.PyArray_DATA(moment))
-        loss = place.epoch_loss / place.counted_rows if place.counted_rows else 0.0
-        return loss, place.steps
 
     cdef void _begin(self, Py_ssize_t batch_size) noexcept:
         cdef Place *place = &self.run.place
@@ -473,10 +493,13 @@ cdef class Propagator:
             raise ValueError(f"{name} is read-only, but it receives a result.")
         return cnp.PyArray_DATA(array)
 
+    cdef _check_is_idle(self):
+        if self.in_training:
+            raise ValueError("Training is under way; call end_training first.")
+
     cdef _hold_X(self, X):
         """Point `samples` at the rows of X and keep it alive."""
-        if self.in_epoch:
-            raise ValueError("An epoch is under way; call end_epoch first.")
+        self._check_is_idle()
         is_array = isinstance(X, np.ndarray)
         is_csr = not is_array and issparse(X) and X.format == "csr"
         if not (is_array or is_csr) or X.dtype != self.dtype:
@@ -548,9 +571,8 @@ cdef class Propagator:
         self.run.net.index_bytes = columns.dtype.itemsize
         return held
 
-    cdef _hold_samples(self, X, y, sample_weight, order):
+    cdef _hold_samples(self, X, y, sample_weight):
         """Point `samples` at all that training looks at, and keep it alive."""
-        cdef ptrdiff_t *rows
         self._hold_X(X)
         n = self.run.samples.n
         shape = (n, self.layer_sizes[self.run.net.L])
@@ -568,20 +590,25 @@ cdef class Propagator:
                 "sample_weight", sample_weight, (n,), False
             )
             self.run.net.weights = self.run.weights
-        if order is not None:
-            if (
-                not isinstance(order, np.ndarray)
-                or order.dtype != np.intp
-                or order.ndim != 1
-                or not is_plain(order)
-            ):
-                raise TypeError("order must be a contiguous vector of numpy.intp.")
-            rows = <ptrdiff_t *>cnp.PyArray_DATA(order)
-            if not are_below[ptrdiff_t](rows, order.size, n):
-                raise ValueError(f"order must hold rows from 0 to {n - 1} only.")
-            self.run.samples.order = rows
-            self.run.samples.n = order.size
-        self.held = (self.held, y, sample_weight, order)
+        self.held = (self.held, y, sample_weight)
+
+    cdef _hold_order(self, order):
+        """Point `samples` at the order of the rows, and keep it alive."""
+        cdef Py_ssize_t n = self.run.samples.X_rows
+        cdef ptrdiff_t *rows
+        if (
+            not isinstance(order, np.ndarray)
+            or order.dtype != np.intp
+            or order.ndim != 1
+            or not is_plain(order)
+        ):
+            raise TypeError("order must be a contiguous vector of numpy.intp.")
+        rows = <ptrdiff_t *>cnp.PyArray_DATA(order)
+        if not are_below[ptrdiff_t](rows, order.size, n):
+            raise ValueError(f"order must hold rows from 0 to {n - 1} only.")
+        self.run.samples.order = rows
+        self.run.samples.n = order.size
+        self.held_order = order
 
     cdef const char *_classes(self, y, tuple shape) except? NULL:
         """y (n,) of int32: the node of the output layer whose target is 1."""

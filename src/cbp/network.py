@@ -504,7 +504,7 @@ class Network:
             return self._propagator_of(self.output_activation, self.loss, 1)
 
     def _put_back(self, propagator):
-        if len(self._idle_propagators) < MOST_IDLE and not propagator.in_epoch:
+        if len(self._idle_propagators) < MOST_IDLE and not propagator.in_training:
             self._idle_propagators.append(propagator)
 
     def make_propagator(self, n_threads=1):

@@ -383,7 +383,7 @@ def check_csr(X, shape, dtype):
 
 
 class Progress(NamedTuple):
-    """An epoch after a finished batch; replaced as a whole, so an interrupt is safe."""
+    """Training after a finished batch; replaced as a whole, so an interrupt is safe."""
 
     params: list
     moments: list
@@ -436,7 +436,7 @@ class Propagator:
         self._net = Net(n, activation, output_activation, loss, float(alpha))
         self._dtype = np.dtype(dtype)
         self._n_params = sum((n[l - 1] + 1) * n[l] for l in range(1, len(n)))
-        self._solver = self._epoch = self._progress = None
+        self._solver = self._training = self._epoch = self._progress = None
 
     def use_threads(self, n_threads, work_per_thread=0.0):
         """Take up to `n_threads` threads from now on; here there is always one."""
@@ -498,50 +498,63 @@ class Propagator:
         write(grad_out, pack(self._net.sizes, dw, db))
         return C
 
-    def use_adam(self, m, v, steps, learning_rate, beta_1, beta_2, epsilon):
-        """Adam for the next epoch; m and v are those after `steps` updates."""
-        rates = learning_rate, beta_1, beta_2, epsilon
+    def use_adam(self, m, v, steps, beta_1, beta_2, epsilon):
+        """Adam for the next training; m and v are those after `steps` updates."""
 
-        def rule(t, gradient, w, m, v):
+        def rule(t, learning_rate, gradient, w, m, v):
+            rates = learning_rate, beta_1, beta_2, epsilon
             return adam_update(w, m, v, gradient, t, *rates)
 
+        self._check_is_idle()
         check("m", m, (self._n_params,), self._dtype, written=True)
         check("v", v, (self._n_params,), self._dtype, written=True)
         self._solver = (m, v), steps, rule
 
-    def use_sgd(self, velocity, learning_rate, momentum, nesterov):
-        """SGD for the next epoch; its updates are counted from 0."""
-        rates = learning_rate, momentum, nesterov
+    def use_sgd(self, velocity, momentum, nesterov):
+        """SGD for the next training; its updates are counted from 0."""
 
-        def rule(t, gradient, w, velocity):
-            return sgd_update(w, velocity, gradient, *rates)
+        def rule(t, learning_rate, gradient, w, velocity):
+            return sgd_update(w, velocity, gradient, learning_rate, momentum, nesterov)
 
+        self._check_is_idle()
         check("velocity", velocity, (self._n_params,), self._dtype, written=True)
         self._solver = (velocity,), 0, rule
 
-    def begin_epoch(self, params, X, y, sample_weight, order, batch_size):
-        """Set out to train on the rows `order` (intp) of X, batch_size at a time."""
+    def begin_training(self, params, X, y, sample_weight, batch_size):
+        """Set out to train `params` on rows of X, batch_size at a time."""
+        self._check_is_idle()
         if self._solver is None:
             raise ValueError("there is no solver yet; call use_adam or use_sgd first")
         check("params", params, (self._n_params,), self._dtype, written=True)
-        check("order", order, (np.size(order),), np.intp)
-        n = self._check_data(X, y, sample_weight)
-        rows = order.tolist()
-        if not all(0 <= i < n for i in rows):
-            raise ValueError(f"order must hold row numbers below {n}, got {order}")
+        self._check_data(X, y, sample_weight)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        batches = [rows[r : r + batch_size] for r in range(0, len(rows), batch_size)]
         moments, steps, _ = self._solver
-        self._epoch = params, X, y, sample_weight, batches
+        self._training = params, X, y, sample_weight, batch_size
         moments = [moment.tolist() for moment in moments]
         self._progress = Progress(params.tolist(), moments, int(steps), 0.0, 0, 0)
+
+    def begin_epoch(self, order, learning_rate):
+        """Set out to train on the rows `order` (intp)."""
+        if not self.in_training or self.in_epoch:
+            raise ValueError(
+                "begin_epoch comes after begin_training, and after the end_epoch of "
+                "the epoch before"
+            )
+        _, X, _, _, batch_size = self._training
+        check("order", order, (np.size(order),), np.intp)
+        rows, n = order.tolist(), X.shape[0]
+        if not all(0 <= i < n for i in rows):
+            raise ValueError(f"order must hold row numbers below {n}, got {order}")
+        batches = [rows[r : r + batch_size] for r in range(0, len(rows), batch_size)]
+        self._epoch = batches, learning_rate
+        self._progress = self._progress._replace(loss=0.0, rows=0, batches=0)
 
     def advance(self, seconds):
         """Train for `seconds`, but at least one batch; return whether that was all."""
         self._check_epoch()
         deadline = time.perf_counter() + seconds
-        n_batches = len(self._epoch[-1])
+        n_batches = len(self._epoch[0])
         while self._progress.batches < n_batches:
             self._progress = self._after_next_batch()
             if time.perf_counter() >= deadline:
@@ -549,7 +562,7 @@ class Propagator:
         return self._progress.batches == n_batches
 
     def end_epoch(self):
-        """Write parameters and moments back as the last finished batch left them.
+        """Finish the epoch where it is.
 
         Returns
         -------
@@ -560,13 +573,23 @@ class Propagator:
             Number of updates so far, those of earlier epochs included.
         """
         self._check_epoch()
-        done = self._progress
-        moments, _, _ = self._solver
-        write(self._epoch[0], done.params)
-        for moment, values in zip(moments, done.moments, strict=True):
-            write(moment, values)
-        self._solver = self._epoch = self._progress = None
+        done, self._epoch = self._progress, None
         return (done.loss / done.rows if done.rows else 0.0), done.steps
+
+    def end_training(self):
+        """Write parameters and moments back as the last finished batch left them."""
+        if not self.in_training:
+            raise ValueError("no training is under way; call begin_training first")
+        write(self._training[0], self._progress.params)
+        moments, _, _ = self._solver
+        for moment, values in zip(moments, self._progress.moments, strict=True):
+            write(moment, values)
+        self._solver = self._training = self._epoch = self._progress = None
+
+    @property
+    def in_training(self):
+        """Whether `begin_training` was called, and `end_training` not yet."""
+        return self._training is not None
 
     @property
     def in_epoch(self):
@@ -577,9 +600,14 @@ class Propagator:
         if not self.in_epoch:
             raise ValueError("no epoch is under way; call begin_epoch first")
 
+    def _check_is_idle(self):
+        if self.in_training:
+            raise ValueError("training is under way; call end_training first")
+
     def _after_next_batch(self):
         net, done = self._net, self._progress
-        _, X, y, sample_weight, batches = self._epoch
+        _, X, y, sample_weight, _ = self._training
+        batches, learning_rate = self._epoch
         batch = batches[done.batches]
         samples, S = read_samples(net, X, y, sample_weight, batch)
         if S == 0.0:
@@ -590,7 +618,7 @@ class Propagator:
 
         rule, t = self._solver[-1], done.steps + 1
         columns = zip(pack(net.sizes, dw, db), done.params, *done.moments, strict=True)
-        updated = [rule(t, *column) for column in columns]
+        updated = [rule(t, learning_rate, *column) for column in columns]
         params, *moments = (list(values) for values in zip(*updated, strict=True))
         return Progress(params, moments, t, loss, rows, done.batches + 1)
 

@@ -8,8 +8,8 @@ What outlives an epoch is kept in dataclasses (`Adam` or `SGD`, `Rows`, `History
 fields are numbers, strings, lists of numbers and flat arrays, so that they can be
 saved, loaded and trained on: k epochs and m more, with the generator that orders the
 samples, are the k + m epochs of one run to the last bit. The arrays belong to the
-solver; the propagator writes into them, and into ``network.params_``, at the end of an
-epoch only.
+solver; the propagator writes into them, and into ``network.params_``, when training
+ends, or after each epoch if anybody looks at them in between.
 """
 
 import math
@@ -81,7 +81,6 @@ class Adam:
             self.m,
             self.v,
             self.steps,
-            self.learning_rate,
             self.beta_1,
             self.beta_2,
             self.epsilon,
@@ -143,9 +142,7 @@ class SGD:
 
     def attach(self, propagator):
         """Let `propagator` train with this state."""
-        propagator.use_sgd(
-            self.velocity, self.learning_rate, self.momentum, self.nesterov
-        )
+        propagator.use_sgd(self.velocity, self.momentum, self.nesterov)
 
     def count(self, steps):
         """Nothing in this rule depends on how many updates were made."""
@@ -396,12 +393,12 @@ class Trainer:
         self.rows = rows = self.rows or Rows.all(X.shape[0])
         batch_size = _rows_per_batch(self.batch_size, len(rows.order))
         propagator = self.network.make_propagator(self.n_threads)
+        data = X, y, sample_weight, batch_size
         try:
-            stops = any(
-                self._epoch_is_last(propagator, X, y, sample_weight, batch_size)
-                for _ in range(n_epochs)
-            )
+            stops = any(self._epoch_is_last(propagator, data) for _ in range(n_epochs))
         finally:
+            if propagator.in_training:
+                propagator.end_training()
             if self.early_stopping is not None:
                 self.early_stopping.restore(self.network)
         # The loss of an epoch is that before its last update.
@@ -409,7 +406,13 @@ class Trainer:
             raise ValueError(self._diverged("a weight is not finite"))
         return stops
 
-    def _epoch_is_last(self, propagator, X, y, sample_weight, batch_size):
+    @property
+    def _is_watched(self):
+        """Whether anybody looks at the network, or changes it, between two epochs."""
+        watchers = self.on_epoch_begin, self.on_epoch, self.early_stopping
+        return any(watcher is not None for watcher in watchers)
+
+    def _epoch_is_last(self, propagator, data):
         if self.on_epoch_begin is not None:
             self.on_epoch_begin()
         order = self.rows.order
@@ -418,16 +421,18 @@ class Trainer:
             # scikit-learn's order[shuffled arange(n)] does, without the
             # two more vectors.
             shuffle(self.rng, order)
-        self.solver.attach(propagator)
-        propagator.begin_epoch(
-            self.network.params_, X, y, sample_weight, order, batch_size
-        )
+        if not propagator.in_training:
+            self.solver.attach(propagator)
+            propagator.begin_training(self.network.params_, *data)
+        propagator.begin_epoch(order, self.solver.learning_rate)
         try:
             while not propagator.advance(SECONDS_BETWEEN_SIGNALS):
                 pass
         finally:
             loss, steps = propagator.end_epoch()
             self.solver.count(steps)
+            if self._is_watched:
+                propagator.end_training()
         stops = self._judge(loss, len(order))
         # The hook hears of the last epoch, too.
         return bool(self.on_epoch is not None and self.on_epoch()) or stops
