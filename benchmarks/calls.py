@@ -110,37 +110,51 @@ LBFGS = {
 }
 
 
+#: Of a short and a long fit: few enough that nobody has converged.
+ITERATIONS = (4, 24)
+
+
 def lbfgs(settings):
-    """An iteration of lbfgs, in a fit of as many iterations for both."""
+    """An iteration of lbfgs: the difference of a long and a short fit."""
     for name, (load, estimator, hidden) in settings.chosen(LBFGS).items():
         X, y = load()
         X = scale(X).astype(settings.dtype)
         if estimator == "MLPRegressor":
             y = scale(y).astype(settings.dtype)
         models = {
-            who: getattr(module, estimator)(
-                hidden_layer_sizes=hidden,
-                solver="lbfgs",
-                max_iter=30 if settings.quick else 100,
-                tol=0.0,
-                random_state=0,
-                **({"n_jobs": 1} if module is cbp else {}),
-            )
+            who: [
+                getattr(module, estimator)(
+                    hidden_layer_sizes=hidden,
+                    solver="lbfgs",
+                    max_iter=max_iter,
+                    tol=0.0,
+                    random_state=0,
+                    **({"n_jobs": 1} if module is cbp else {}),
+                )
+                for max_iter in ITERATIONS
+            ]
             for who, module in PACKAGES.items()
         }
         turns = {
-            who: partial(milliseconds_per_iteration, model, X, y)
-            for who, model in models.items()
+            who: PerIteration([partial(model.fit, X, y) for model in pair], settings)
+            for who, pair in models.items()
         }
         repeats = take_turns(turns, settings.repeats)
         figures = beside_sklearn(repeats, LBFGS_RATIO[settings.dtype])
-        for who, model in models.items():
+        for who, (_, model) in models.items():
             figures[f"iterations, {who}"] = Figure(model.n_iter_)
-        yield Result("lbfgs", name, "ms/iteration", repeats, figures)
+        yield Result("lbfgs", name, "us/iteration", repeats, figures)
 
 
-def milliseconds_per_iteration(model, X, y):
-    return 1e3 * seconds(model.fit, X, y) / model.n_iter_
+class PerIteration:
+    """Called, gives the microseconds of an iteration."""
+
+    def __init__(self, fits, settings):
+        self.short, self.long = (PerCall(fit, settings.aim) for fit in fits)
+
+    def __call__(self):
+        few, many = ITERATIONS
+        return (self.long() - self.short()) / (many - few)
 
 
 # --- grid search ---------------------------------------------------------------------
