@@ -4,6 +4,7 @@ from functools import partial
 
 import peers
 from cases import PREDICTION_SHARE, PREDICTIONS, STEPS
+from joblib.externals.loky import get_reusable_executor
 from measure import GEMM, Gemm, PerCall, ratio, seconds, take_turns
 from report import Figure, Result
 from sklearn import neural_network
@@ -179,6 +180,8 @@ def grid(settings):
         turns = {who: partial(seconds, s.fit, X, y) for who, s in searches.items()}
         take_turns(turns, 1)  # starts the processes, which stay
         repeats = take_turns(turns, 3)
+        # At its end this process would wait for them, and they for more work.
+        get_reusable_executor().shutdown()
         yield Result(
             "grid", name, "s/search", repeats, beside_sklearn(repeats, GRID_RATIO)
         )
