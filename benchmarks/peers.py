@@ -46,8 +46,8 @@ def with_estimators(module, net, X, y, **parameters):
     return fit
 
 
-def with_cbp(net, X, y, n_jobs=1):
-    return with_estimators(cbp, net, X, y, n_jobs=n_jobs)
+def with_cbp(net, X, y, n_jobs=1, **parameters):
+    return with_estimators(cbp, net, X, y, n_jobs=n_jobs, **parameters)
 
 
 def with_sklearn(net, X, y):
