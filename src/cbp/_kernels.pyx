@@ -21,8 +21,10 @@ those of a sparse X (CSR) pointed at.
 Dtypes: buffers are `void *`; the table knows whether they hold floats or doubles.
 """
 
+import mmap
 import os
 import sys
+from contextlib import suppress
 from itertools import combinations
 
 import numpy as np
@@ -62,6 +64,7 @@ cdef dict LOSS_CODES = {
 }
 
 cdef enum:
+    HUGE_PAGE = 2 * 1024 * 1024
     # What tanh or the logistic function costs, in multiply-adds.
     CURVE = 25
     # So few rows are predicted faster by the weights as they stand than packed.
@@ -625,12 +628,29 @@ cdef class Propagator:
         return <const char *>classes
 
 
+cdef object zeroed(Py_ssize_t n_bytes):
+    """A buffer of zeros; a large one on huge pages where the system has them.
+
+    A processor finds a few megabytes by its table of ordinary pages, and more by
+    looking each page up. Memory that malloc gives out again is on such pages.
+    """
+    if n_bytes < HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(n_bytes, np.uint8)
+    try:
+        memory = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"There are no {n_bytes} bytes for a workspace.") from error
+    with suppress(OSError):  # a kernel without huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(memory, np.uint8)
+
+
 ctypedef Py_ssize_t (*layout)(Run *, char *) noexcept nogil
 
 
 cdef object laid_out(Run *run, layout place):
     """The memory, zeroed, in which `place` has set every pointer that it sets."""
-    memory = np.zeros(place(run, NULL) + CACHE_LINE, np.uint8)
+    memory = zeroed(place(run, NULL) + CACHE_LINE)
     place(run, aligned(<char *>cnp.PyArray_DATA(memory)))
     return memory
 
