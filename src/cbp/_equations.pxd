@@ -39,6 +39,7 @@ ctypedef struct Net:
     int output_activation
     int loss
     void *targets               # (block, n_L) in panels
+    void *codes                 # (block,) instead: the node that is 1; NULL: not so
     void *weights               # (block,); NULL: all 1
     void *losses                # (block,) C_0
 
@@ -118,9 +119,10 @@ cdef inline void output_error(const Net *net, Rows rows, bint keep_all) noexcept
     cdef Layer *layer = &net.layer[net.L]
     cdef Py_ssize_t skip = rows.first * net.itemsize
     cdef void *delta = row_of(net, layer.delta, rows.first)
+    cdef void *codes = NULL if net.codes == NULL else <char *>net.codes + skip
     net.k.error_signal(rows.n, layer.n, net.output_activation, net.loss, net.step,
                        row_of(net, layer.z, rows.first),
-                       row_of(net, net.targets, rows.first), keep_all,
+                       row_of(net, net.targets, rows.first), codes, keep_all,
                        row_of(net, layer.a, rows.first), delta,
                        <char *>net.losses + skip)
     if net.weights != NULL:

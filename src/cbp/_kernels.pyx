@@ -584,7 +584,10 @@ cdef class Propagator:
             and self.run.net.loss == CBP_LOG_LOSS
             and self.run.net.output_activation == CBP_SOFTMAX
         )
+        self.run.net.codes = NULL
         if self.run.samples.y_is_classes:
+            if shape[1] <= self.run.net.k.panel:
+                self.run.net.codes = self.run.codes
             self.run.samples.y = self._classes(y, shape)
         else:
             self.run.samples.y = <const char *>self._data("y", y, shape, False)

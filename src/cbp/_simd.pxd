@@ -35,6 +35,8 @@ cdef extern from "simd.h" nogil:
         void (*one_hot)(ptrdiff_t, ptrdiff_t, const ptrdiff_t *, const int32_t *,
                         ptrdiff_t, void *) noexcept nogil
         void (*pick)(ptrdiff_t, const ptrdiff_t *, const void *, void *) noexcept nogil
+        void (*pick_codes)(ptrdiff_t, const ptrdiff_t *, const int32_t *,
+                           void *) noexcept nogil
         void (*scatter)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                         void *) noexcept nogil
         void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
@@ -59,7 +61,7 @@ cdef extern from "simd.h" nogil:
         void (*output)(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
                        void *) noexcept nogil
         void (*error_signal)(ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t, const void *,
-                             const void *, int, void *, void *,
+                             const void *, const void *, int, void *, void *,
                              void *) noexcept nogil
         void (*weigh)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                       void *) noexcept nogil

@@ -96,6 +96,7 @@ ctypedef struct Run:
     void *m                     # of the solver; velocity for sgd
     void *v
     void *weights               # (block,) of samples that have some
+    void *codes                 # (block,) of samples that have classes
     char *out                   # a forward run: (n, n_L) for a^L
     Py_ssize_t start            # and its rows
     Py_ssize_t end
@@ -161,7 +162,10 @@ cdef inline void feed_targets(
     cdef void *targets = row_of(net, net.targets, rows.first)
     if samples.order != NULL:
         order, skip = samples.order + first, 0
-    if samples.y_is_classes:
+    if net.codes != NULL:
+        net.k.pick_codes(rows.n, order, <const int32_t *>samples.y + skip,
+                         <char *>net.codes + rows.first * net.itemsize)
+    elif samples.y_is_classes:
         net.k.one_hot(rows.n, n, order, <const int32_t *>samples.y + skip, net.step,
                       targets)
     else:

@@ -235,6 +235,7 @@ cdef inline Py_ssize_t lay_out(Run *run, char *base) noexcept nogil:
     net.targets = take(&arena, block_bytes(net, net.L))
     net.losses = take(&arena, rows * net.itemsize)
     run.weights = take(&arena, rows * net.itemsize)
+    run.codes = take(&arena, rows * net.itemsize)
     return arena.used
 
 

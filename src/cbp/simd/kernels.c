@@ -61,6 +61,7 @@ const cbp_kernels CBP_TABLE = {
     .gather = gather,
     .one_hot = one_hot,
     .pick = pick,
+    .pick_codes = pick_codes,
     .scatter = scatter,
     .forward = forward,
     .forward_across = forward_across,

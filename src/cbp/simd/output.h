@@ -205,6 +205,19 @@ INLINE void to_lanes(ptrdiff_t rows, ptrdiff_t n, const real *block, samples_in_
     }
 }
 
+/* The same from the codes of the rows' classes: 1 at the code, else 0. */
+INLINE void codes_to_lanes(ptrdiff_t rows, ptrdiff_t n, const real *codes,
+                           samples_in_lanes *out)
+{
+    real copied[LANES] = {0};
+    vec code;
+    copy(rows, codes, copied);
+    code = load(copied);
+    for (ptrdiff_t j = 0; j < n; j++)
+        store(out->vectors + j * LANES,
+              keep(mask_equal(code, broadcast((real)j)), broadcast(1)));
+}
+
 INLINE void from_lanes(ptrdiff_t rows, ptrdiff_t n, samples_in_lanes *in, real *block)
 {
     if (rows < LANES) {
@@ -249,13 +262,14 @@ static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
 
 /* BP1 of `rows` (at most LANES) rows; keeps a^L unless a is NULL. */
 INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                                 ptrdiff_t step, const real *z, const real *y, real *a,
-                                 real *delta)
+                                 ptrdiff_t step, const real *z, const real *y,
+                                 const real *codes, real *a, real *delta)
 {
     samples_in_lanes z_i, y_i, a_i, delta_i;
     vec C;
     to_lanes(rows, n, z, &z_i);
-    to_lanes(rows, n, y, &y_i);
+    if (codes) codes_to_lanes(rows, n, codes, &y_i);
+    else to_lanes(rows, n, y, &y_i);
     C = loss_and_delta(0, n, activation, loss, step, z_i.vectors, y_i.vectors, a_i.vectors,
                        delta_i.vectors);
     if (a) from_lanes(rows, n, &a_i, a);
@@ -264,12 +278,14 @@ INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, int activation, in
 }
 
 static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t step, const void *z_, const void *targets, int keep_a,
-                         void *a_, void *delta_, void *sample_losses)
+                         ptrdiff_t step, const void *z_, const void *targets,
+                         const void *codes_, int keep_a, void *a_, void *delta_,
+                         void *sample_losses)
 {
-    const real *z = z_, *y = targets;
+    const real *z = z_, *y = targets, *codes = codes_;
     real *a = a_, *delta = delta_, *C = sample_losses, C_last[LANES];
     ptrdiff_t i = 0, at = 0;
+    assert(!codes || n <= PANEL);
     if (n > PANEL) {
         for (; i < rows; i++, at += PANEL) {
             store(C_last, loss_and_delta(1, n, activation, loss, step, z + at, y + at,
@@ -279,12 +295,15 @@ static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
         return;
     }
     for (; i + LANES <= rows; i += LANES, at += LANES * PANEL)
-        store(C + i, error_signal_of_lanes(LANES, n, activation, loss, step, z + at, y + at,
-                                           keep_a ? a + at : NULL, delta + at));
+        store(C + i,
+              error_signal_of_lanes(LANES, n, activation, loss, step, z + at, y + at,
+                                    codes ? codes + i : NULL, keep_a ? a + at : NULL,
+                                    delta + at));
     if (i < rows) {
         store(C_last,
               error_signal_of_lanes(rows - i, n, activation, loss, step, z + at, y + at,
-                                    keep_a ? a + at : NULL, delta + at));
+                                    codes ? codes + i : NULL, keep_a ? a + at : NULL,
+                                    delta + at));
         memcpy(C + i, C_last, (rows - i) * sizeof(real));
     }
 }

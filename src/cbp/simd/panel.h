@@ -262,6 +262,16 @@ static void one_hot(ptrdiff_t rows, ptrdiff_t n, const ptrdiff_t *order,
     BY_ORDER(set_ones, rows, n, order, classes, step, out);
 }
 
+static void pick_codes(ptrdiff_t n, const ptrdiff_t *order, const int32_t *classes,
+                       void *out_)
+{
+    real *out = out_;
+    if (order)
+        for (ptrdiff_t i = 0; i < n; i++) out[i] = (real)classes[order[i]];
+    else
+        for (ptrdiff_t i = 0; i < n; i++) out[i] = (real)classes[i];
+}
+
 static void pick(ptrdiff_t n, const ptrdiff_t *order, const void *source_, void *out_)
 {
     const real *source = source_;

@@ -82,6 +82,8 @@ typedef struct {
                     const int32_t *classes, ptrdiff_t step, void *out);
     /* out[i] = source[order[i]], or source[i]. */
     void (*pick)(ptrdiff_t n, const ptrdiff_t *order, const void *source, void *out);
+    void (*pick_codes)(ptrdiff_t n, const ptrdiff_t *order, const int32_t *source,
+                       void *out);
     /* Rows of a block into a plain (rows, n). */
     void (*scatter)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *source,
                     void *out);
@@ -131,10 +133,12 @@ typedef struct {
                    const void *z, void *a);
 
     /* BP1: a^L, C_0 of each sample and delta^L = dC_0/dz^L from z^L and the targets
-     * in panels too. Whether a holds a^L afterwards is up to keep_a. */
+     * in panels too; or, for at most `panel` nodes, from codes (rows,): the node whose
+     * target is 1, as a real. Whether a holds a^L afterwards is up to keep_a. */
     void (*error_signal)(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t step, const void *z, const void *targets, int keep_a,
-                         void *a, void *delta, void *sample_losses);
+                         ptrdiff_t step, const void *z, const void *targets,
+                         const void *codes, int keep_a, void *a, void *delta,
+                         void *sample_losses);
 
     /* delta *= weight of the row. */
     void (*weigh)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *weights,

@@ -58,6 +58,7 @@ INLINE vec broadcast(real x) { return x - (vec){0}; }
 INLINE ivec bits(vec x) { return (ivec)x; }
 INLINE vec from_bits(ivec x) { return (vec)x; }
 INLINE ivec mask_less(vec x, vec y) { return x < y; }
+INLINE ivec mask_equal(vec x, vec y) { return x == y; }
 
 /* The processor's own instruction, by the part of its name that all sets share. */
 #if defined(__x86_64__) || defined(__i386__)
@@ -246,6 +247,7 @@ INLINE vec broadcast(real x) { return x; }
 INLINE ivec bits(vec x) { ivec i; memcpy(&i, &x, sizeof i); return i; }
 INLINE vec from_bits(ivec i) { vec x; memcpy(&x, &i, sizeof x); return x; }
 INLINE ivec mask_less(vec x, vec y) { return -(ivec)(x < y); }
+INLINE ivec mask_equal(vec x, vec y) { return -(ivec)(x == y); }
 INLINE vec square_root(vec x) { return (real)sqrt((double)x); }
 INLINE vec load_strided(ptrdiff_t stride, const real *p) { (void)stride; return *p; }
 INLINE void store_strided(vec x, ptrdiff_t stride, real *p) { (void)stride; *p = x; }
