@@ -277,7 +277,14 @@ def test_a_batch_of_weight_zero_changes_nothing():
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("dtype", RTOL)
 @pytest.mark.parametrize(
-    "sizes", [(3, 8, 1), (64, 100, 10), (7, 37, 101, 3), (4, 30, 10, 26, 5, 20, 18)]
+    "sizes",
+    [
+        (3, 8, 1),
+        (64, 100, 10),
+        (7, 37, 101, 3),
+        (4, 30, 10, 26, 5, 20, 18),
+        (6, 340, 350, 3),
+    ],
 )
 def test_a_row_gives_the_same_bits_alone_and_in_any_batch(
     monkeypatch, isa, dtype, sizes

@@ -14,7 +14,14 @@ from scipy.sparse import csr_array
 from cbp import _kernels
 
 #: Narrow and wide, deep and flat; more rows than a block holds, and a batch of a few.
-SIZES = [(3, 1), (5, 7, 2), (17, 40, 33, 3), (70, 130, 10), (9, 300, 1)]
+SIZES = [
+    (3, 1),
+    (5, 7, 2),
+    (17, 40, 33, 3),
+    (70, 130, 10),
+    (9, 300, 1),
+    (6, 340, 350, 3),
+]
 ROWS = [1, 7, 150, 1300]
 MEMBERS = [2, 3, 5]
 

@@ -72,14 +72,17 @@ INLINE ptrdiff_t depth_of_pass(ptrdiff_t n)
     return round_up((n + passes - 1) / passes, PANEL);
 }
 
-/* How many rows pass all panels of W together: as many as leave what they bring along,
- * n columns wide, in the second cache from one panel to the next. */
-#define BYTES_TOGETHER (256 * 1024)
-INLINE ptrdiff_t rows_together(ptrdiff_t rows, ptrdiff_t n)
+/* How many rows pass all panels of W together: as many as leave in the second cache, from
+ * one panel and from one pass to the next, what they bring along and what they have become;
+ * but enough to be worth the way of W from the memory. */
+#define BYTES_TOGETHER (320 * 1024)
+#define FEWEST_TOGETHER (4 * MOST_TILE_ROWS)
+INLINE ptrdiff_t rows_together(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out)
 {
-    const ptrdiff_t fit = BYTES_TOGETHER / (ptrdiff_t)(round_up(n, PANEL) * sizeof(real));
-    const ptrdiff_t most = round_up(fit, MOST_TILE_ROWS);
-    const ptrdiff_t parts = most > 0 ? (rows + most - 1) / most : rows;
+    const ptrdiff_t row_bytes = (depth_of_pass(n_in) + n_out) * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t fit = round_up(BYTES_TOGETHER / row_bytes, MOST_TILE_ROWS);
+    const ptrdiff_t most = fit > FEWEST_TOGETHER ? fit : FEWEST_TOGETHER;
+    const ptrdiff_t parts = (rows + most - 1) / most;
     return parts > 1 ? round_up((rows + parts - 1) / parts, MOST_TILE_ROWS) : rows;
 }
 
@@ -176,7 +179,7 @@ static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activat
                     ptrdiff_t step, const void *a_in, const void *W, const void *b,
                     void *z_, void *a)
 {
-    const ptrdiff_t together = rows_together(rows, n_in);
+    const ptrdiff_t together = rows_together(rows, n_in, n_out);
     real *z = z_;
     assert(rows >= 0 && n_in > 0);
     for (ptrdiff_t r = 0; r < rows; r += together)
@@ -237,7 +240,7 @@ static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activati
                      ptrdiff_t step, const void *delta_next, const void *WT,
                      const void *a, void *delta)
 {
-    const ptrdiff_t together = rows_together(rows, n_next);
+    const ptrdiff_t together = rows_together(rows, n_next, n);
     assert(rows >= 0 && n_next > 0);
     for (ptrdiff_t r = 0; r < rows; r += together)
         backward_together(smaller(together, rows - r), n_next, n, activation, step,
