@@ -16,11 +16,10 @@ ctypedef struct Layer:
     Py_ssize_t n                # nodes
     Py_ssize_t n_in_lanes       # the first of them; sums of the others go across lanes
     bint is_transposed          # W^T is trained and W its copy, not the other way round
-    void *trained               # either of
     void *W                     # packed (n_{l-1}, n_in_lanes): for the forward pass
     void *WT                    # packed (n_l, n_{l-1}): for BP2
     void *b                     # (padded n_l,)
-    void *grad_W                # as `trained`
+    void *grad_W                # as the trained one of both
     void *grad_b                # as b
     void *z                     # (block, n_l) in panels; none for l = 0
     void *a                     # the same; the rows of a dense X for l = 0

@@ -283,7 +283,8 @@ cdef inline void update(
     cdef const Net *net = &run.net
     cdef const Slab *slab = &run.slabs[s]
     cdef Layer *layer = &net.layer[slab.l]
-    run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, layer.trained),
+    cdef void *trained = layer.WT if layer.is_transposed else layer.W
+    run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, trained),
                                  slab.nodes * slab.width, run.alpha)
     if slab.intercepts:
         update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.intercepts,

@@ -145,23 +145,21 @@ cdef inline void cut_slabs(const Net *net, Slab *slab) noexcept nogil:
     All panels of delta pass the same nodes before the next ones, so that these stay in
     the cache. In the first layer all nodes pass a panel: a sparse X has them together.
     """
-    cdef Py_ssize_t l, i, j, s, down, across, rows, columns, intercepts
+    cdef Py_ssize_t l, i, j, s, nodes, down, across, rows, columns
     for l in range(1, net.L + 1):
         rows, columns = matrix_rows(net, l), matrix_columns(net, l)
-        down, across = slabs_down(net, l), panels_in(net, columns)
+        nodes, down = slab_nodes(net, l), slabs_down(net, l)
+        across = panels_in(net, columns)
         for s in range(down * across):
             i, j = (s % down, s // down) if l == 1 else (s // across, s % across)
-            slab.l = l
-            slab.node = i * slab_nodes(net, l)
-            slab.nodes = min(slab_nodes(net, l), rows - slab.node)
-            slab.column = j * net.k.panel
+            slab.l, slab.node, slab.column = l, i * nodes, j * net.k.panel
+            slab.nodes = min(nodes, rows - slab.node)
             slab.width = min(net.k.panel, net.k.padded_width(columns - slab.column))
-            intercepts = 0
-            if not net.layer[l].is_transposed:
-                intercepts = slab.width if i == 0 else 0
-            elif s == 0:
-                intercepts = net.k.padded_width(net.layer[l].n)
-            slab.intercepts = intercepts
+            slab.intercepts = 0
+            if net.layer[l].is_transposed and s == 0:
+                slab.intercepts = net.k.padded_width(net.layer[l].n)
+            elif not net.layer[l].is_transposed and i == 0:
+                slab.intercepts = slab.width
             slab += 1
 
 
@@ -180,7 +178,10 @@ cdef inline void place_parameters(Run *run, Arena *arena) noexcept nogil:
     run.v = take(arena, n_bytes)
     for l in range(1, net.L + 1):
         layer = &net.layer[l]
-        layer.trained = <char *>run.params + skip
+        if layer.is_transposed:
+            layer.WT = <char *>run.params + skip
+        else:
+            layer.W = <char *>run.params + skip
         layer.grad_W = <char *>run.grad + skip
         skip += packed_coefs(net, l) * net.itemsize
     for l in range(1, net.L + 1):
@@ -199,13 +200,10 @@ cdef inline void place_layer(
     layer.z = take(arena, block_bytes(net, l))
     layer.delta = take(arena, block_bytes(net, l))
     if layer.is_transposed:
-        layer.WT = layer.trained
         layer.W = take(
             arena, net.k.packed_size(n_in, layer.n_in_lanes) * net.itemsize
         )
-        return
-    layer.W = layer.trained
-    if l > 1:
+    elif l > 1:
         layer.WT = take(arena, net.k.packed_size(layer.n, n_in) * net.itemsize)
 
 

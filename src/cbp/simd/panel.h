@@ -266,10 +266,7 @@ static void pick_codes(ptrdiff_t n, const ptrdiff_t *order, const int32_t *class
                        void *out_)
 {
     real *out = out_;
-    if (order)
-        for (ptrdiff_t i = 0; i < n; i++) out[i] = (real)classes[order[i]];
-    else
-        for (ptrdiff_t i = 0; i < n; i++) out[i] = (real)classes[i];
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = (real)classes[order ? order[i] : i];
 }
 
 static void pick(ptrdiff_t n, const ptrdiff_t *order, const void *source_, void *out_)
