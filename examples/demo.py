@@ -30,7 +30,7 @@ class DeltaSizes:
     """Callback: after each epoch, mean |delta^l| of every layer on fixed samples."""
 
     def __init__(self, X, y):
-        self.X, self.one_hot = X, np.eye(10)[y]
+        self.X, self.y = X, y
         self.epochs = []
 
     def setup(self, estimator, context): ...
@@ -39,7 +39,7 @@ class DeltaSizes:
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         if context.max_subtasks == 0:  # an epoch, not the whole fit
-            result = fitted_estimator.network_.backprop(self.X, self.one_hot)
+            result = fitted_estimator.backprop(self.X, self.y)
             self.epochs.append([np.abs(delta).mean() for delta in result.delta[1:]])
 
 

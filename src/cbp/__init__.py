@@ -5,16 +5,19 @@ both, by its loss; `from_sklearn` takes over what is fitted already; `Network`
 computes z, a and delta and hands them out.
 """
 
+from cbp.backprop import Backprop
+from cbp.chain_rule import ChainRule
 from cbp.classifier import MLPClassifier
 from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
-from cbp.network import Backprop, Network
+from cbp.network import Network
 from cbp.regressor import MLPRegressor
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Backprop",
+    "ChainRule",
     "MLPClassifier",
     "MLPEstimator",
     "MLPRegressor",

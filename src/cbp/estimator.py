@@ -35,6 +35,7 @@ from cbp.targets import (
     check_classes,
     check_same_classes,
     distinct_labels,
+    indicators,
     label_output,
     label_targets,
     labels,
@@ -492,11 +493,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         """Check and encode what the user gave; returns the `Fit`."""
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
-        X, y = self._validate_data(X, y, goes_on)
-        if isinstance(sample_weight, Real):
-            sample_weight = np.full(X.shape[0], sample_weight)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X.shape[0], X.dtype)
+        X, y = self._validate_data(X, y, goes_on, self.loss != "log_loss")
+        sample_weight = _weights(sample_weight, X)
         if self.loss == "log_loss":
             distinct = distinct_labels(y)
             encoding = self._learn_labels(distinct, classes, goes_on, incremental)
@@ -525,7 +523,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             vars(self).pop(name, None)
         vars(self).update(fit.attributes())
 
-    def _validate_data(self, X, y, goes_on):
+    def _validate_data(self, X, y, goes_on, y_is_numeric):
         """X as the kernels read it; y checked, but as the user means it."""
         X, y = validate_data(
             self,
@@ -534,7 +532,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             accept_sparse=["csr", "csc"],
             dtype=self._current_network().dtype if goes_on else self._dtypes,
             multi_output=True,
-            y_numeric=self.loss != "log_loss",
+            y_numeric=y_is_numeric,
             reset=not goes_on,
         )
         if y.ndim == 2 and y.shape[1] == 1:
@@ -666,17 +664,115 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             log_p[rounded_off] = self._exact_log_proba(X)[rounded_off]
         return log_p
 
-    def _exact_log_proba(self, X):
-        """The logarithms, from logits instead of probabilities."""
+    @available_if(_predicts_classes)
+    def decision_function(self, X):
+        """z^L, the logits of the classes. Classifiers only.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        z : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            What softmax makes probabilities of. For two classes the logit of the
+            second, positive where it is predicted; multilabel, that of each label.
+        """
+        z = self._logits(X)
+        return z.ravel() if z.shape[1] == 1 else z
+
+    def _logits(self, X):
         network = self._current_network()
         X = self._validate_X(X, network)
         n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
-        z = network.weighted_outputs(X, n_threads=n_threads)
-        if network.output_activation == "softmax":
+        return network.weighted_outputs(X, n_threads=n_threads)
+
+    def _exact_log_proba(self, X):
+        """The logarithms, from logits instead of probabilities."""
+        z = self._logits(X)
+        if self.out_activation_ == "softmax":
             return log_softmax(z, axis=1)
         if z.shape[1] == 1:
             return np.hstack((log_expit(-z), log_expit(z)))
         return log_expit(z)
+
+    # -- look inside -------------------------------------------------------------
+
+    def backprop(self, X, y, sample_weight=None):
+        """Forward and backward pass, with every quantity of the equations.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels or numbers, as for `fit`.
+        sample_weight : array-like of shape (n_samples,), or number, default=None
+
+        Returns
+        -------
+        result : Backprop
+            z, a and delta of every layer and sample, the gradients, and what follows
+            from them: `chain_rule`, `sample_grad_norms`, `most_influential`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X, y or the weights do not fit what the estimator was trained on.
+        NotFittedError
+            If it is not fitted.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from cbp import MLPClassifier
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> names = load_iris().target_names[y]
+        >>> clf = MLPClassifier((5,), solver="lbfgs", random_state=0).fit(X, names)
+        >>> clf.backprop(X, names).delta[2].shape
+        (150, 3)
+        """
+        return self._current_network().backprop(
+            *self._network_samples(X, y, sample_weight)
+        )
+
+    def hidden_activations(self, X, layer):
+        """a^l, the activations of a hidden layer.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        layer : int
+            l, from 1, the first hidden layer, to the number of hidden layers.
+
+        Returns
+        -------
+        a : ndarray of shape (n_samples, n_l)
+
+        Raises
+        ------
+        IndexError
+            If there is no such hidden layer.
+        ValueError
+            If X does not fit what the estimator was trained on, or is not finite.
+        """
+        network = self._current_network()
+        X = self._validate_X(X, network)
+        n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
+        return network.hidden_activations(X, layer, n_threads=n_threads)
+
+    def _network_samples(self, X, y, sample_weight=None):
+        """X, y and the weights as `network_` takes them."""
+        network = self._current_network()
+        classifies = network.loss == "log_loss"
+        X, y = self._validate_data(X, y, True, not classifies)
+        sample_weight = _weights(sample_weight, X)
+        if not classifies:
+            return X, number_targets(y, X.dtype, network.loss), sample_weight
+        distinct = distinct_labels(y)
+        targets = label_targets(
+            self._label_binarizer, self.classes_, y, distinct, X.dtype
+        )
+        return X, indicators(targets, len(self.classes_), X.dtype), sample_weight
 
     def score(self, X, y, sample_weight=None):
         """Accuracy of a classifier, R^2 of a regressor.
@@ -787,6 +883,15 @@ def _unchanged_on_failure(estimator):
             for name in vars(estimator).keys() - before.keys():
                 del vars(estimator)[name]
         raise
+
+
+def _weights(sample_weight, X):
+    """The weights of the rows of X, a number standing for all; None for none."""
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(X.shape[0], sample_weight)
+    return check_sample_weight(sample_weight, X.shape[0], X.dtype)
 
 
 def _native(X):

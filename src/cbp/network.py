@@ -10,7 +10,7 @@ The estimators train a `Network`; a `Network` knows nothing of estimators.
 import os
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
 from importlib import import_module
 from itertools import chain, pairwise
 from math import isfinite
@@ -21,6 +21,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_random_state
 
+from cbp.backprop import Backprop, check_index
 from cbp.functions import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS
 
 #: What is settled when a network is made.
@@ -37,54 +38,6 @@ MOST_IDLE = 4
 
 #: CBP_IMPLEMENTATION -> the module whose `Propagator` does the arithmetic.
 IMPLEMENTATIONS = {"kernels": "cbp._kernels", "reference": "cbp.reference"}
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Backprop:
-    """Everything that the forward and the backward pass compute.
-
-    Lists over layers have L + 1 entries, indexed by the layer l = 0..L itself.
-
-    Attributes
-    ----------
-    loss : float
-        C, the weighted mean of the sample losses plus the penalty.
-    sample_losses : ndarray of shape (n,)
-        C_0 of each sample, without weight or penalty.
-    z : list of ndarray of shape (n, n_l)
-        Weighted inputs; ``z[0]`` is None.
-    a : list of ndarray of shape (n, n_l)
-        Activations; ``a[0]`` is X, in CSR form if it is sparse.
-    delta : list of ndarray of shape (n, n_l)
-        Error signals dC_0/dz^l per sample, unweighted and not divided by n;
-        ``delta[0]`` is None.
-    coef_grads : list of L ndarrays of shape (n_{l-1}, n_l)
-        Gradient of `loss` in the coefs of layer l, at index l - 1.
-    intercept_grads : list of L ndarrays of shape (n_l,)
-        Gradient of `loss` in the intercepts of layer l, at index l - 1.
-    input_grads : ndarray of shape (n, n_0)
-        dC_0/dx of each sample.
-    """
-
-    loss: float
-    sample_losses: np.ndarray
-    z: list
-    a: list
-    delta: list
-    coef_grads: list
-    intercept_grads: list
-    input_grads: np.ndarray
-
-    def __repr__(self):
-        lines = [f"Backprop(loss={self.loss:.6g}, n={len(self.sample_losses)})"]
-        for layer in range(1, len(self.delta)):
-            size = np.abs(self.delta[layer]).mean()
-            gradient = np.abs(self.coef_grads[layer - 1]).mean()
-            lines.append(
-                f"  layer {layer}: {self.delta[layer].shape[1]} nodes, "
-                f"mean |delta| {size:.3g}, mean |dC/dw| {gradient:.3g}"
-            )
-        return "\n".join(lines)
 
 
 class Network:
@@ -413,6 +366,9 @@ class Network:
             [None, *delta],
             *self._views(gradient),
             input_grads,
+            y,
+            sample_weight,
+            copy(self),
         )
 
     def loss_and_grad(self, X, y, sample_weight=None, *, params=None, grad_out=None):
@@ -485,6 +441,47 @@ class Network:
         linear = self._propagator_of("identity", "squared_error", n_threads)
         linear.forward(self._params, X, z_out)
         return z_out
+
+    def hidden_activations(self, X, layer, *, n_threads=1):
+        """a^l, the activations of a hidden layer.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, n_0)
+        layer : int
+            l, from 1 to L - 1.
+        n_threads : int, default=1
+            Threads at most; the result is the same for any number.
+
+        Returns
+        -------
+        a : ndarray of shape (n, n_l)
+
+        Raises
+        ------
+        IndexError
+            If there is no such hidden layer.
+        ValueError
+            As `forward`.
+        """
+        n_hidden = len(self.layer_sizes) - 2
+        if n_hidden == 0:
+            raise IndexError(f"layer={layer!r}: this network has no hidden layer.")
+        check_index("layer", layer, 1, n_hidden, "hidden layers")
+        return self._cut_after(layer).forward(X, n_threads=n_threads)
+
+    def _cut_after(self, layer):
+        """The network whose output is the activation of a hidden layer of this one."""
+        self._adopt_replaced_entries()
+        coefs, intercepts = self._views(self._params)
+        kept = [*coefs[:layer], *intercepts[:layer]]
+        return Network(
+            self.layer_sizes[: layer + 1],
+            activation=self.activation,
+            output_activation=self.activation,
+            dtype=self.dtype,
+            params=np.concatenate([array.ravel() for array in kept]),
+        )
 
     @contextmanager
     def propagator(self):

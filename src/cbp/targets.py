@@ -144,6 +144,13 @@ def label_targets(binarizer, classes, y, distinct, dtype):
     return codes[:, np.newaxis] if is_binary else codes
 
 
+def indicators(targets, n_classes, dtype):
+    """Codes of classes (n,) as (n, n_classes) of 0 and 1; other targets as they are."""
+    if targets.ndim == 2:
+        return targets
+    return (targets[:, np.newaxis] == np.arange(n_classes)).astype(dtype)
+
+
 def labels(binarizer, a):
     """The labels that the outputs a (n, n_outputs) stand for."""
     if binarizer.y_type_.startswith("multilabel"):
