@@ -732,7 +732,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         (150, 3)
         """
         return self._current_network().backprop(
-            *self._network_samples(X, y, sample_weight)
+            *self.network_samples(X, y, sample_weight)
         )
 
     def hidden_activations(self, X, layer):
@@ -760,8 +760,28 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
         return network.hidden_activations(X, layer, n_threads=n_threads)
 
-    def _network_samples(self, X, y, sample_weight=None):
-        """X, y and the weights as `network_` takes them."""
+    def network_samples(self, X, y, sample_weight=None):
+        """X, y and the weights as `network_` takes them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels or numbers, as for `fit`.
+        sample_weight : array-like of shape (n_samples,), or number, default=None
+
+        Returns
+        -------
+        X : {ndarray, CSR matrix} of shape (n_samples, n_features)
+        targets : ndarray of shape (n_samples, n_L)
+            Labels as 0 and 1, for each output node.
+        sample_weight : ndarray of shape (n_samples,) or None
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they do not fit what the estimator was trained on.
+        """
         network = self._current_network()
         classifies = network.loss == "log_loss"
         X, y = self._validate_data(X, y, True, not classifies)
