@@ -1,4 +1,4 @@
-"""What users give, estimators or networks with their X and y, as the equations see it."""
+"""What users give, a model with its X and y, as the equations see it."""
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -36,9 +36,9 @@ def network_and_samples(model, X, y, sample_weight=None):
         return model, X, y, sample_weight
     if not isinstance(model, MLPEstimator):
         raise TypeError(
-            f"model is of the type {type(model).__name__}; give a cbp.Network or a fitted "
-            "estimator of cbp. Of a pipeline give the last step, with X as the steps "
-            "before it transform it; of another estimator see cbp.from_sklearn."
+            f"model is of the type {type(model).__name__}; give a cbp.Network or a "
+            "fitted estimator of cbp. Of a pipeline give the last step, with X as the "
+            "steps before it transform it; of another estimator see cbp.from_sklearn."
         )
     check_is_fitted(model, "coefs_")
     return model.network_, *model.network_samples(X, y, sample_weight)
