@@ -1,4 +1,4 @@
-"""What a result of backpropagation tells beyond its arrays, and how estimators get it."""
+"""What a result of backpropagation tells beyond its arrays, and how one gets it."""
 
 import tracemalloc
 
@@ -161,7 +161,7 @@ def test_wrong_labels_are_among_the_most_influential():
     y[wrong] = (y[wrong] + 1) % 10
     clf = MLPClassifier((32,), alpha=1.0, max_iter=30, random_state=0).fit(X, y)
     suspects = clf.backprop(X, y).most_influential(30)
-    assert np.isin(suspects, wrong).mean() > 0.7
+    assert np.isin(suspects, wrong).mean() > 0.5  # by chance 1 in 60
 
 
 @pytest.mark.parametrize("method", ["activation_slopes", "sample_coef_grads"])

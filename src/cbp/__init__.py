@@ -10,6 +10,7 @@ from cbp.chain_rule import ChainRule
 from cbp.classifier import MLPClassifier
 from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
+from cbp.inspection import GradientCheck, check_gradients
 from cbp.network import Network
 from cbp.regressor import MLPRegressor
 
@@ -18,9 +19,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Backprop",
     "ChainRule",
+    "GradientCheck",
     "MLPClassifier",
     "MLPEstimator",
     "MLPRegressor",
     "Network",
+    "check_gradients",
     "from_sklearn",
 ]

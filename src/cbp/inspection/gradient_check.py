@@ -1,0 +1,283 @@
+"""Is the gradient the slope of the loss? Backpropagation against difference quotients.
+
+The rules of such a comparison are those of Stanford's course CS231n: centred
+differences, in float64, the error relative to the sum of both sizes, some entries of
+every tensor, kinks of relu apart. The quotient is that of 4th order,
+
+    dC/dw ~ (-C(w+2h) + 8 C(w+h) - 8 C(w-h) + C(w-2h)) / 12h
+"""
+
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from cbp.formula import six_digits
+from cbp.inspection.samples import network_and_samples
+from cbp.network import Network
+from cbp.tables import html_table, text_table
+
+#: h for a parameter of size 1 or less: h^4/30 of the 5th derivative and the rounding of
+#: the losses over h are both some 1e-12 of their size.
+STEP = 2.0**-13
+
+#: Relative errors up to which a gradient is correct, and above which it is wrong.
+CORRECT, WRONG = 1e-6, 1e-2
+
+#: What rounding of the losses, sums over samples and nodes, may put into a quotient,
+#: over the loss. A gradient of SMALLEST times the loss may be off by it and be correct.
+ROUNDING = 64 * np.finfo(np.float64).eps / STEP
+SMALLEST = ROUNDING / CORRECT
+
+#: (multiples of h, coefficients of the losses there times 12h)
+QUOTIENT = ((-2, 1.0), (-1, -8.0), (1, 8.0), (2, -1.0))
+
+
+@dataclass(frozen=True)
+class TensorCheck:
+    """What was found out about the gradient in one array of parameters.
+
+    Attributes
+    ----------
+    name : str
+        As ``"coefs_[0]"``.
+    shape : tuple of int
+    n_checked : int
+        How many entries were compared, those at kinks left out.
+    error : float
+        The largest relative error |a - n| / (|a| + |n|) of a gradient a and its
+        quotient n. Where both are so small that the rounding of the loss shows, 1e-4
+        of the loss, |a - n| is related to that size instead.
+    worst : tuple of int or None
+        The entry that has this error; None if no entry was compared.
+    gradient, quotient : float
+        a and n of that entry.
+    n_kinks : int
+        Entries left out because a step moved some z of a relu across 0, where the loss
+        has a kink and its quotient need not be any slope.
+    kink_error : float
+        The largest relative error of these.
+    verdict : {'correct', 'doubtful', 'wrong', 'kinks only'}
+        Errors up to 1e-6, up to 1e-2, above; no entry could be compared.
+    """
+
+    name: str
+    shape: tuple
+    n_checked: int
+    error: float
+    worst: tuple | None
+    gradient: float
+    quotient: float
+    n_kinks: int
+    kink_error: float
+    verdict: str
+
+
+@dataclass(frozen=True, repr=False)
+class GradientCheck:
+    """The outcome of `check_gradients`; shows itself as a table.
+
+    Attributes
+    ----------
+    tensors : list of TensorCheck
+        One for each array of coefs and intercepts.
+    passed : bool
+        Whether none of them is doubtful or wrong.
+    """
+
+    tensors: list
+
+    @property
+    def passed(self):
+        return not any(t.verdict in ("doubtful", "wrong") for t in self.tensors)
+
+    def __repr__(self):
+        return f"{text_table(*self._table)}\n{self._summary}"
+
+    def _repr_html_(self):
+        return f"<div>{html_table(*self._table)}<p>{self._summary}</p></div>"
+
+    @property
+    def _summary(self):
+        bad = [t.name for t in self.tensors if t.verdict in ("doubtful", "wrong")]
+        if bad:
+            return f"The gradient is not the slope of the loss in {', '.join(bad)}."
+        return "The gradient is the slope of the loss."
+
+    @property
+    def _table(self):
+        header = (
+            *("tensor", "shape", "checked", "relative error", "worst entry"),
+            *("gradient", "quotient", "at kinks", "error there", "verdict"),
+        )
+        return header, [_row(tensor) for tensor in self.tensors]
+
+
+def _row(t):
+    return (
+        t.name,
+        " x ".join(map(str, t.shape)),
+        str(t.n_checked),
+        f"{t.error:.1e}",
+        "" if t.worst is None else ", ".join(map(str, t.worst)),
+        six_digits(t.gradient),
+        six_digits(t.quotient),
+        str(t.n_kinks),
+        f"{t.kink_error:.1e}" if t.n_kinks else "",
+        t.verdict,
+    )
+
+
+def check_gradients(model, X, y, sample_weight=None, *, n_entries=20, random_state=0):
+    """Compare the gradient with difference quotients of the loss.
+
+    In float64, whatever the dtype of the model, with the loss as it is, penalty and
+    weights included. Takes some four times `n_entries` forward and backward passes over
+    X for each array of parameters. A few dozen rows are enough; with more, more entries
+    are at kinks.
+
+    Parameters
+    ----------
+    model : Network, or fitted MLPEstimator, MLPClassifier or MLPRegressor
+        It is not changed.
+    X : {array-like, sparse matrix} of shape (n, n_0)
+    y : array-like
+        As for the estimator's `fit`, or the network's `backprop`.
+    sample_weight : array-like of shape (n,), default=None
+    n_entries : int, default=20
+        How many entries of each array of coefs and intercepts to compare, at most: half
+        of them where the gradient is largest, the others at random.
+    random_state : int, RandomState instance or None, default=0
+        Chooses those.
+
+    Returns
+    -------
+    check : GradientCheck
+        ``check.passed``, and a table with a verdict for each array.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the model, X, y or the weights cannot be used, or `n_entries` is no integer
+        >= 1.
+    NotFittedError
+        If the model is an estimator that is not fitted.
+
+    References
+    ----------
+    Karpathy, lecture notes of CS231n, "Learning", on gradient checks.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from cbp import MLPClassifier, check_gradients
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MLPClassifier((5,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> check_gradients(clf, X[::5], y[::5]).passed
+    True
+    """
+    if not isinstance(n_entries, Integral) or n_entries < 1:
+        raise ValueError(f"n_entries={n_entries!r} must be an integer >= 1.")
+    rng = check_random_state(random_state)
+    network, *samples = network_and_samples(model, X, y, sample_weight)
+    return GradientCheck(
+        [tensor.check(n_entries, rng) for tensor in _tensors(network, samples)]
+    )
+
+
+def _tensors(network, samples):
+    """A `_Tensor` for each array of parameters of a copy of the network in float64."""
+    settings = {**network.settings, "dtype": np.float64}
+    network = Network(network.layer_sizes, **settings, params=network.params_)
+    here = network.backprop(*samples)
+    named = (
+        ("coefs_", network.coefs_, here.coef_grads),
+        ("intercepts_", network.intercepts_, here.intercept_grads),
+    )
+    for name, arrays, gradients in named:
+        for i, (array, gradient) in enumerate(zip(arrays, gradients, strict=True)):
+            yield _Tensor(f"{name}[{i}]", array, gradient, network, samples, here)
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """One array of parameters (a view of the network's), and the gradient in it."""
+
+    name: str
+    array: np.ndarray
+    gradient: np.ndarray
+    network: Network
+    samples: list
+    here: object
+
+    def check(self, n_entries, rng):
+        """Compare some entries; returns a `TensorCheck`."""
+        entries = [self._entry(i) for i in self._choose(n_entries, rng)]
+        smooth = [entry for entry in entries if not entry.at_kink]
+        kinks = [entry for entry in entries if entry.at_kink]
+        worst = max(smooth, key=lambda entry: entry.error, default=None)
+        return TensorCheck(
+            self.name,
+            self.array.shape,
+            len(smooth),
+            worst.error if worst else 0.0,
+            worst.index if worst else None,
+            worst.gradient if worst else 0.0,
+            worst.quotient if worst else 0.0,
+            len(kinks),
+            max((entry.error for entry in kinks), default=0.0),
+            _verdict(worst),
+        )
+
+    def _choose(self, n_entries, rng):
+        """Flat indices: those with the largest gradients, and others."""
+        by_size = np.argsort(-np.abs(self.gradient), axis=None, kind="stable")
+        n_largest = min(n_entries, (n_entries + 1) // 2)
+        others = rng.permutation(by_size[n_largest:])
+        return np.concatenate([by_size[:n_largest], others])[:n_entries]
+
+    def _entry(self, flat):
+        index = tuple(int(i) for i in np.unravel_index(flat, self.array.shape))
+        before = self.array[index]
+        h = STEP * max(1.0, abs(before))
+        quotient, at_kink, largest = 0.0, False, 0.0
+        for steps, coefficient in QUOTIENT:
+            self.array[index] = before + steps * h
+            there = self.network.backprop(*self.samples)
+            quotient += coefficient * there.loss / (12 * h)
+            at_kink |= _crossed(self.here, there)
+            largest = max(largest, abs(there.loss))
+        self.array[index] = before
+        gradient = float(self.gradient[index])
+        size = max(abs(gradient) + abs(quotient), SMALLEST * largest)
+        error = abs(gradient - quotient) / size if size else 0.0
+        return _Entry(index, gradient, quotient, error, at_kink)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    index: tuple
+    gradient: float
+    quotient: float
+    error: float
+    at_kink: bool
+
+
+def _crossed(here, there):
+    """Whether a relu that was active is not, or the other way round, for any sample."""
+    net, L = here.network, len(here.z) - 1
+    functions = [None, *[net.activation] * (L - 1), net.output_activation]
+    return any(
+        bool(((here.z[l] > 0) != (there.z[l] > 0)).any())
+        for l in range(1, L + 1)  # noqa: E741, the layer
+        if functions[l] == "relu"
+    )
+
+
+def _verdict(worst):
+    if worst is None:
+        return "kinks only"
+    if not worst.error <= WRONG:  # NaN is wrong, too
+        return "wrong"
+    return "correct" if worst.error <= CORRECT else "doubtful"
