@@ -10,7 +10,7 @@ from cbp.chain_rule import ChainRule
 from cbp.classifier import MLPClassifier
 from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
-from cbp.inspection import GradientCheck, check_gradients
+from cbp.inspection import Diagnosis, GradientCheck, check_gradients, diagnose
 from cbp.network import Network
 from cbp.regressor import MLPRegressor
 
@@ -19,11 +19,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Backprop",
     "ChainRule",
+    "Diagnosis",
     "GradientCheck",
     "MLPClassifier",
     "MLPEstimator",
     "MLPRegressor",
     "Network",
     "check_gradients",
+    "diagnose",
     "from_sklearn",
 ]

@@ -56,3 +56,20 @@ def _row(tag, cells):
         )
         + "</tr>"
     )
+
+
+def html_list(items):
+    """Pairs of a sentence and what follows from it, as a list; empty without items.
+
+    Parameters
+    ----------
+    items : iterable of pairs of str
+
+    Returns
+    -------
+    html : str
+    """
+    entries = "".join(
+        f"<li>{escape(first)}<br>{escape(second)}</li>" for first, second in items
+    )
+    return f"<ul>{entries}</ul>" if entries else ""

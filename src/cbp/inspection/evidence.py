@@ -1,0 +1,229 @@
+"""What a diagnosis rests on: measures of a fitted estimator on some of its rows.
+
+Copies of the estimator are trained where only training tells; itself it stays as it is.
+"""
+
+import warnings
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.special import entr, xlogy
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+#: Rows that are looked at, evenly spaced over X. A relu that is active on none of 2048
+#: rows is called dead (Gorishniy et al. 2024, arXiv:2410.24210, count it so).
+MOST_ROWS = 2048
+
+#: A node is saturated on a sample if g'(z) is below this part of its maximum.
+SATURATED = 0.05
+
+#: Rows that any network should be able to learn by heart, and the epochs it has for it:
+#: so many rounds of so many.
+FEW_ROWS, ROUNDS, EPOCHS = 20, 10, 200
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What was measured in a layer l = 1..L.
+
+    Attributes
+    ----------
+    layer, n_nodes : int
+    delta : float
+        Root mean square of delta^l over nodes and samples.
+    delta_ratio : float
+        `delta` over that of the layer above; nan for the output layer.
+    dead_share : float
+        Share of relu nodes that are active on no sample; nan for other functions.
+    saturated_share : float
+        Share of nodes and samples where g'(z) of logistic or tanh is below 5 % of its
+        maximum; nan for other functions and the output layer.
+    update_ratio : float
+        ||change|| / ||W^l|| of one more step of the solver; nan with lbfgs.
+    """
+
+    layer: int
+    n_nodes: int
+    delta: float
+    delta_ratio: float
+    dead_share: float
+    saturated_share: float
+    update_ratio: float
+
+
+class Evidence:
+    """What the checks look at, each measured once.
+
+    Parameters
+    ----------
+    est, X, y, sample_weight
+        As for `diagnose`.
+    """
+
+    def __init__(self, est, X, y, sample_weight):
+        X, targets, sample_weight = est.network_samples(X, y, sample_weight)
+        rows = _spread(len(targets), MOST_ROWS)
+        self.est, self.X, self.targets = est, X[rows], targets[rows]
+        self.weight = None if sample_weight is None else sample_weight[rows]
+        self.y = _as_given(y)[rows]
+        self.result = est.network_.backprop(self.X, self.targets, self.weight)
+        self.network = self.result.network
+
+    @property
+    def loss(self):
+        return float(np.average(self.result.sample_losses, weights=self.weight))
+
+    @cached_property
+    def chance_loss(self):
+        return chance_loss(self.network, self.targets, self.weight)
+
+    @property
+    def hidden(self):
+        """Reports of the hidden layers."""
+        return self.layers[:-1]
+
+    @cached_property
+    def layers(self):
+        sizes = self.network.layer_sizes[1:]
+        deltas = [_rms(delta) for delta in self.result.delta[1:]]
+        above = [*deltas[1:], np.nan]
+        return [
+            LayerReport(
+                layer,
+                n_nodes,
+                delta,
+                delta / next_delta if next_delta else np.nan,
+                self._dead_share(layer),
+                self._saturated_share(layer),
+                ratio,
+            )
+            for layer, n_nodes, delta, next_delta, ratio in zip(
+                range(1, len(sizes) + 1),
+                sizes,
+                deltas,
+                above,
+                self.update_ratios,
+                strict=True,
+            )
+        ]
+
+    def _dead_share(self, layer):
+        if (
+            layer == len(self.network.layer_sizes) - 1
+            or self.network.activation != "relu"
+        ):
+            return np.nan
+        return float(np.mean(~(self.result.a[layer] > 0).any(axis=0)))
+
+    def _saturated_share(self, layer):
+        steepest = {"logistic": 0.25, "tanh": 1.0}.get(self.network.activation)
+        if layer == len(self.network.layer_sizes) - 1 or steepest is None:
+            return np.nan
+        slopes = self.result.activation_slopes(layer)
+        return float(np.mean(slopes < SATURATED * steepest))
+
+    @cached_property
+    def update_ratios(self):
+        """||change of W^l|| / ||W^l|| of one more step, on a batch of the rows."""
+        if self.est.solver == "lbfgs":
+            return [np.nan] * len(self.network.coefs_)
+        batch = self.est.batch_size
+        n = min(200 if batch == "auto" else batch, len(self.targets))
+        after = deepcopy(self.est).set_params(
+            batch_size=n, early_stopping=False, random_state=0, verbose=False
+        )
+        vars(after).pop("feature_names_in_", None)  # X has lost them
+        weight = None if self.weight is None else self.weight[:n]
+        after.partial_fit(self.X[:n], self.y[:n], weight)
+        return [
+            float(np.linalg.norm(new - old) / np.linalg.norm(old))
+            if old.any()
+            else np.nan
+            for new, old in zip(after.coefs_, self.network.coefs_, strict=True)
+        ]
+
+    def few_rows_loss(self, enough):
+        """What is left of the loss of 20 rows after training anew on them alone.
+
+        As a part of the loss of a constant prediction; nan if there is nothing to
+        learn, inf if training diverges. Training ends once less than `enough` is left.
+        """
+        rows = _spread(len(self.targets), FEW_ROWS)
+        X, targets = self.X[rows], self.targets[rows]
+        to_learn = chance_loss(self.network, targets, None)
+        if not to_learn > 0:
+            return np.nan
+        student = clone(self.est).set_params(
+            **{
+                "alpha": 0.0,
+                "max_iter": EPOCHS,
+                "tol": 0.0,
+                "n_iter_no_change": np.inf,
+            },
+            **{"early_stopping": False, "batch_size": "auto", "warm_start": True},
+            **{"random_state": 0, "verbose": False},
+        )
+        left = np.inf
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            for _ in range(ROUNDS):
+                try:
+                    student.fit(X, self.y[rows])
+                except ValueError:  # it diverges
+                    return np.inf
+                left = student.loss_ / to_learn
+                if left < enough:
+                    break
+        return float(left)
+
+
+def chance_loss(network, targets, weight):
+    """The mean loss of the best prediction that is the same for every sample.
+
+    Parameters
+    ----------
+    network : Network
+    targets : ndarray of shape (n, n_L)
+    weight : ndarray of shape (n,) or None
+
+    Returns
+    -------
+    loss : float
+    """
+    y = targets.astype(np.float64)
+    mean = np.average(y, axis=0, weights=weight)
+    if network.loss == "log_loss" and network.output_activation == "softmax":
+        return float(entr(mean).sum())
+    if network.loss == "log_loss":
+        return float((entr(mean) + entr(1 - mean)).sum())
+    if network.loss == "poisson":
+        loss = xlogy(y, y) - xlogy(y, mean)
+    else:
+        loss = (y - mean) ** 2 * {"squared_error": 0.5}.get(network.loss, 1.0)
+    return float(np.average(loss.sum(axis=1), weights=weight))
+
+
+def _spread(n, most):
+    """Indices of up to `most` of n rows, evenly spaced."""
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.intp)
+
+
+def _as_given(y):
+    """y with rows that can be picked, as `fit` takes them."""
+    return y.tocsr() if issparse(y) else np.asarray(y)
+
+
+def _rms(values):
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def column_sizes(X):
+    """The root mean square of each column."""
+    if issparse(X):
+        squares = X.astype(np.float64).power(2).mean(axis=0)
+        return np.sqrt(np.asarray(squares).ravel())
+    return np.sqrt(np.mean(np.square(X, dtype=np.float64), axis=0))
