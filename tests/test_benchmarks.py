@@ -444,6 +444,14 @@ def sample():
             Result("threads", name, "us/step", times, net=net)
             for name, (net, _) in THREADS.items()
         ),
+        *(
+            Result("delta", f"{varied} {value}", "us/gradient", repeats, net=net)
+            for varied, nets in DELTA.items()
+            for value, net in nets.items()
+            for repeats in [
+                {name: [way.count(net)] for name, way in delta.WAYS.items()}
+            ]
+        ),
         Result("lbfgs", "digits", "ms", {"cbp": [2.0]}, {"a": Figure(2, 3, True)}),
     ]
 
@@ -487,11 +495,15 @@ def test_pictures_are_drawn_and_say_what_they_show(pictures):
         "performance-peers.svg",
         "performance-shares.svg",
         "performance-threads.svg",
+        "backpropagation-cost.svg",
     ]
     texts = [" ".join(ET.parse(path).getroot().itertext()) for path in pictures]
     assert all(f"{name} " in texts[0] for name in (*STEPS, *peers.PEERS))
     assert texts[1].count("50 %") == len(SWEEP_WIDTHS) * len(SWEEP_BATCHES) + 1
     assert all(str(net) in texts[2] for net, _ in THREADS.values())
+    assert "1 to 8 hidden layers: the recursion grows 5.3-fold" in texts[3]
+    assert "differences 17-fold, expansion 18,000-fold" in texts[3]
+    assert "2 to 16 nodes per layer: the recursion grows 57-fold" in texts[3]
 
 
 def test_a_picture_without_results_is_left_out(tmp_path, pictures):
