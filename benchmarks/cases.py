@@ -174,3 +174,15 @@ SWEEP_BATCHES = (8, 32, 128, 512)
 def sweep_net(width, batch):
     """Two hidden layers of one width, with an epoch long enough to be timed."""
     return Net((64, width, width, 10), batch, batch * max(4, 2048 // batch))
+
+
+def even_net(depth, width):
+    """So many hidden layers, all layers of one width, for one sample."""
+    return Net((width,) * (depth + 2), 1, 1, "tanh", regression=True)
+
+
+#: What varies -> its values -> nets whose gradient is computed in three ways.
+DELTA = {
+    "depth": {depth: even_net(depth, 4) for depth in range(1, 9)},
+    "width": {width: even_net(3, width) for width in (2, 4, 8, 16)},
+}

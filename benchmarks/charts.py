@@ -1,17 +1,20 @@
-"""Draws the pictures of docs/performance.md from files that run.py has written.
+"""Draws pictures for docs/ from files that run.py has written.
 
     python benchmarks/charts.py results.json [more.json ...] [--out docs]
 
 - performance-peers.svg: time of a step of each library over that of cbp (`steps`)
 - performance-shares.svg: share of the floor by width and batch (`sweep`)
 - performance-threads.svg: speed over that of one thread (`threads`)
+- backpropagation-cost.svg: time of a gradient, with and without delta kept (`delta`)
 
 A picture whose benchmark is in none of the files is left out. All are in grey, and say
 in their title what they show.
 """
 
 import argparse
+from itertools import groupby
 from pathlib import Path
+from statistics import median
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -20,6 +23,19 @@ from report import read
 
 #: Who is drawn how: marker, whether filled.
 PEERS = {"scikit-learn": ("s", True), "PyTorch": ("o", False), "JAX": ("D", True)}
+
+#: How each way to the gradient is drawn, and what its line is called.
+WAYS = {
+    "expansion": (dict(ls="--", marker="s", mfc="white"), "expansion,\ndelta not kept"),
+    "differences": (dict(ls=":", marker="^", mfc="0.6"), "differences\nof C₀"),
+    "recursion": (dict(ls="-", marker="o", mfc="black"), "recursion,\ndelta kept"),
+}
+
+#: What `delta` varies -> the scale of its axis, the label, with the number that stays.
+VARIED = {
+    "depth": ("linear", "hidden layers", " ({width} nodes per layer)"),
+    "width": ("log", "nodes per layer", " ({depth} hidden layers)"),
+}
 
 #: Share of the floor that is drawn black, and above which text is white, for contrast.
 BLACK, DARK = 1.2, 0.78
@@ -117,6 +133,71 @@ def draw_threads(results):
     return figure
 
 
+def draw_delta(results):
+    """A panel for depth and one for width, in each a line for every way."""
+    families = {
+        varied: list(family)
+        for varied, family in groupby(results, lambda result: result.case.split()[0])
+    }
+    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
+    for axes, (varied, family) in zip(panels, families.items(), strict=True):
+        draw_family(axes, varied, family)
+    panels[0].set(yscale="log", ylabel="time of the gradient of one C₀")
+    panels[0].yaxis.set_major_formatter(lambda value, _: duration(value))
+    return figure
+
+
+def draw_family(axes, varied, family):
+    """The lines, each labelled at its end; a way stops where it took too long."""
+    scale, what, fixed = VARIED[varied]
+    values = [int(result.case.split()[1]) for result in family]
+    for way, (style, label) in WAYS.items():
+        points = [
+            (value, median(result.repeats[way]))
+            for value, result in zip(values, family, strict=True)
+            if way in result.repeats
+        ]
+        axes.plot(*zip(*points, strict=True), color="black", ms=6, **style)
+        beside = dict(xytext=(9, 0), textcoords="offset points", va="center")
+        axes.annotate(label, points[-1], **beside)
+    sizes = family[0].net.sizes
+    fixed = fixed.format(depth=len(sizes) - 2, width=sizes[0])
+    axes.set(xscale=scale, xlabel=what + fixed)
+    axes.set_xticks(values, values)
+    axes.set_xticks([], minor=True)
+    axes.set_title(growth(what, values, family), loc="left", fontsize=11)
+    bare(axes)
+
+
+def growth(what, values, family):
+    """How much longer each way takes at the largest value that all of them reach."""
+    complete = [
+        (value, result.repeats)
+        for value, result in zip(values, family, strict=True)
+        if set(WAYS) <= set(result.repeats)
+    ]
+    (first, before), (last, after) = complete[0], complete[-1]
+    times = {way: two_digits(ratio(after[way], before[way])) for way in WAYS}
+    return (
+        f"{first} to {last} {what}: the recursion grows {times['recursion']}-fold,\n"
+        f"differences {times['differences']}-fold, expansion {times['expansion']}-fold"
+    )
+
+
+def duration(microseconds):
+    """With the unit that leaves the fewest digits."""
+    for unit, size in (("s", 1e6), ("ms", 1e3)):
+        if microseconds >= size:
+            return f"{microseconds / size:g} {unit}"
+    return f"{microseconds:g} µs"
+
+
+def two_digits(number):
+    """Two digits of a number, or as many noughts as it needs."""
+    return f"{float(f'{number:.2g}'):,.15g}"
+
+
 def bare(axes):
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -125,8 +206,13 @@ def plain_numbers(axis):
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-PICTURES = {"peers": draw_peers, "shares": draw_shares, "threads": draw_threads}
-SOURCES = {"peers": "steps", "shares": "sweep", "threads": "threads"}
+#: File -> how it is drawn, and from which benchmark.
+PICTURES = {
+    "performance-peers": (draw_peers, "steps"),
+    "performance-shares": (draw_shares, "sweep"),
+    "performance-threads": (draw_threads, "threads"),
+    "backpropagation-cost": (draw_delta, "delta"),
+}
 
 
 def draw(results, out):
@@ -134,10 +220,10 @@ def draw(results, out):
     # Text stays text, and the same results give the same file.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "cbp"}
     paths = []
-    for name, picture in PICTURES.items():
-        part = [result for result in results if result.benchmark == SOURCES[name]]
+    for name, (picture, source) in PICTURES.items():
+        part = [result for result in results if result.benchmark == source]
         if part:
-            paths.append(Path(out, f"performance-{name}.svg"))
+            paths.append(Path(out, f"{name}.svg"))
             with matplotlib.rc_context(settings):
                 picture(part).savefig(paths[-1], metadata={"Date": None})
     return paths

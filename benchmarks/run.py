@@ -18,6 +18,7 @@ from itertools import groupby
 from multiprocessing import get_context
 
 import calls
+import delta
 import instructions
 import scale
 import steps
@@ -35,6 +36,7 @@ ON_ONE_CORE = {
     "lbfgs": calls.lbfgs,
     "instructions": instructions.instructions,
     "scale": scale.scale,
+    "delta": delta.delta,
 }
 ON_ALL_CORES = {
     "threads": threads.threads,
@@ -76,7 +78,7 @@ def parse(arguments):
         type=lambda text: text.split(","),
         default=[],
         help="only these, separated by commas: names in the first column of the "
-        "tables, for shapes without the number",
+        "tables, for shapes and delta without the number",
     )
     parser.add_argument("--json", metavar="PATH", help="also write every repeat there")
     options = parser.parse_args(arguments)

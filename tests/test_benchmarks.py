@@ -1,14 +1,17 @@
 """What can be wrong in the benchmarks though nothing is timed.
 
 The floor by hand, what counts as a goal met and as slower, that a difference of two
-fits leaves the step alone, files and pictures. The only clock here is a fake one.
+fits leaves the step alone, the work of each way to the gradient, files and pictures.
+The only clock here is a fake one.
 """
 
 import xml.etree.ElementTree as ET
+from copy import deepcopy
 from functools import partial
 
 import charts
 import compare
+import delta
 import instructions
 import measure
 import numpy as np
@@ -19,9 +22,21 @@ import run
 import scale
 import steps
 import threads
-from cases import SHAPES, STEPS, SWEEP_BATCHES, SWEEP_WIDTHS, THREADS, Net, sweep_net
-from measure import GEMM, PerCall, PerStep, ratio, take_turns
+from cases import (
+    DELTA,
+    SHAPES,
+    STEPS,
+    SWEEP_BATCHES,
+    SWEEP_WIDTHS,
+    THREADS,
+    Net,
+    even_net,
+    sweep_net,
+)
+from measure import GEMM, PerCall, PerStep, Settings, ratio, take_turns
 from report import Figure, Result, read, table, verdict, write
+
+from cbp import reference
 
 # --- the floor -----------------------------------------------------------------------
 
@@ -304,6 +319,110 @@ def test_the_total_in_a_file_of_callgrind(tmp_path):
     assert instructions.total(path) == 6480253
 
 
+# --- three ways to the gradient ------------------------------------------------------
+
+UNEVEN = [
+    Net(sizes, 1, 1, "tanh", regression=True)
+    for sizes in [(3, 2), (1, 1, 1), (3, 4, 2), (2, 5, 3, 4, 1), (3, 2, 4, 3, 2, 3)]
+]
+
+
+def random_problem(net, seed, number=float):
+    """The arguments of a way, of random numbers."""
+    rng = np.random.default_rng(seed)
+    params, x, y = (
+        [number(drawn) for drawn in rng.uniform(-1, 1, size)]
+        for size in (net.n_params, net.sizes[0], net.sizes[-1])
+    )
+    fixed = reference.Net(net.sizes, net.activation, "identity", "squared_error", 0.0)
+    return fixed, *reference.unpack(net.sizes, params), x, y
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("net", UNEVEN, ids=str)
+def test_all_ways_give_one_gradient(net, seed):
+    problem = random_problem(net, seed)
+    given = deepcopy(problem)
+    gradients = {
+        name: np.array(reference.pack(net.sizes, *way.gradient(*problem)))
+        for name, way in delta.WAYS.items()
+    }
+    kept = gradients["recursion"]
+    assert kept.shape == (net.n_params,) and kept.all()
+    # The same operations in the same order.
+    np.testing.assert_array_equal(gradients["expansion"], kept)
+    np.testing.assert_allclose(gradients["differences"], kept, rtol=0, atol=1e-8)
+    assert problem == given
+
+
+class Counted(float):
+    """A float that counts the products it is a factor of, and so do its results."""
+
+    products = 0
+
+    def __mul__(self, other):
+        Counted.products += 1
+        return Counted(float(self) * float(other))
+
+    def __add__(self, other):
+        return Counted(float(self) + float(other))
+
+    def __sub__(self, other):
+        return Counted(float(self) - float(other))
+
+    __rmul__, __radd__ = __mul__, __add__
+
+
+@pytest.mark.parametrize("way", delta.WAYS.values(), ids=delta.WAYS)
+@pytest.mark.parametrize("net", UNEVEN, ids=str)
+def test_the_products_of_a_way_are_those_that_happen(net, way, monkeypatch):
+    monkeypatch.setattr(Counted, "products", 0)
+    way.gradient(*random_problem(net, 0, Counted))
+    assert Counted.products == way.count(net)
+
+
+@pytest.mark.parametrize("width", [2, 4, 7])
+def test_work_grows_with_depth_linearly_or_quadratically_or_exponentially(width):
+    bends = {
+        name: np.diff([way.count(even_net(d, width)) for d in range(1, 12)], 2)
+        for name, way in delta.WAYS.items()
+    }
+    assert not bends["recursion"].any()
+    assert bends["differences"][0] > 0
+    assert not np.diff(bends["differences"]).any()
+    assert bends["expansion"][0] > 0
+    np.testing.assert_array_equal(
+        bends["expansion"][1:], width * bends["expansion"][:-1]
+    )
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_way_beyond_the_budget_is_counted_but_not_measured(quick, monkeypatch):
+    monkeypatch.setattr(delta, "PerCall", lambda gradient, aim: lambda: 1.0)
+    settings = Settings(quick=quick)
+    results = list(delta.delta(settings))
+    assert [r.case for r in results] == [
+        f"{varied} {value}" for varied, nets in DELTA.items() for value in nets
+    ]
+    for result in results:
+        counts = {name: way.count(result.net) for name, way in delta.WAYS.items()}
+        for name, count in counts.items():
+            assert result.figures[f"{name} (products)"] == Figure(count)
+        within = {
+            n for n, count in counts.items() if count <= delta.BUDGET * settings.aim
+        }
+        assert set(result.repeats) == within
+        assert "recursion" in within
+
+
+def test_every_way_is_within_the_budget_unless_it_is_to_be_quick():
+    for nets in DELTA.values():
+        for net in nets.values():
+            assert delta.affordable(net, Settings()) == delta.WAYS
+    deepest = DELTA["depth"][max(DELTA["depth"])]
+    assert "expansion" not in delta.affordable(deepest, Settings(quick=True))
+
+
 # --- what a run leaves ---------------------------------------------------------------
 
 
@@ -324,6 +443,14 @@ def sample():
         *(
             Result("threads", name, "us/step", times, net=net)
             for name, (net, _) in THREADS.items()
+        ),
+        *(
+            Result("delta", f"{varied} {value}", "us/gradient", repeats, net=net)
+            for varied, nets in DELTA.items()
+            for value, net in nets.items()
+            for repeats in [
+                {name: [way.count(net)] for name, way in delta.WAYS.items()}
+            ]
         ),
         Result("lbfgs", "digits", "ms", {"cbp": [2.0]}, {"a": Figure(2, 3, True)}),
     ]
@@ -368,11 +495,15 @@ def test_pictures_are_drawn_and_say_what_they_show(pictures):
         "performance-peers.svg",
         "performance-shares.svg",
         "performance-threads.svg",
+        "backpropagation-cost.svg",
     ]
     texts = [" ".join(ET.parse(path).getroot().itertext()) for path in pictures]
     assert all(f"{name} " in texts[0] for name in (*STEPS, *peers.PEERS))
     assert texts[1].count("50 %") == len(SWEEP_WIDTHS) * len(SWEEP_BATCHES) + 1
     assert all(str(net) in texts[2] for net, _ in THREADS.values())
+    assert "1 to 8 hidden layers: the recursion grows 5.3-fold" in texts[3]
+    assert "differences 17-fold, expansion 18,000-fold" in texts[3]
+    assert "2 to 16 nodes per layer: the recursion grows 57-fold" in texts[3]
 
 
 def test_a_picture_without_results_is_left_out(tmp_path, pictures):
