@@ -152,6 +152,5 @@ class MathML(Text):
             f'<mtd style="text-align: left">{right}</mtd></mtr>'
             for head, right in zip(heads, rights, strict=True)
         )
-        return (
-            f'<math display="block"><mtable displaystyle="true">{rows}</mtable></math>'
-        )
+        table = f'<mtable displaystyle="true">{rows}</mtable>'
+        return f'<div style="overflow: auto hidden"><math>{table}</math></div>'
