@@ -683,8 +683,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _logits(self, X):
         network = self._current_network()
-        X = self._validate_X(X, network)
-        n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
+        X, n_threads = self._prepare_pass(X, network)
         return network.weighted_outputs(X, n_threads=n_threads)
 
     def _exact_log_proba(self, X):
@@ -756,8 +755,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             If X does not fit what the estimator was trained on, or is not finite.
         """
         network = self._current_network()
-        X = self._validate_X(X, network)
-        n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
+        X, n_threads = self._prepare_pass(X, network)
         return network.hidden_activations(X, layer, n_threads=n_threads)
 
     def network_samples(self, X, y, sample_weight=None):
@@ -838,9 +836,13 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         return to_sklearn(self)
 
     def _outputs(self, network, X):
-        X = self._validate_X(X, network)
-        n_threads = threads_for(X.shape[0] * network.n_params, self.n_jobs)
+        X, n_threads = self._prepare_pass(X, network)
         return network.forward(X, n_threads=n_threads)
+
+    def _prepare_pass(self, X, network):
+        """X as the network takes it, and in how many threads it is worth passing."""
+        X = self._validate_X(X, network)
+        return X, threads_for(X.shape[0] * network.n_params, self.n_jobs)
 
     def _validate_X(self, X, network):
         if (
