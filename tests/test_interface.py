@@ -33,9 +33,10 @@ def public_names(namespace):
 
 PROPAGATOR = next(node for node in STUB.body if isinstance(node, ast.ClassDef))
 METHODS = stubbed(PROPAGATOR.body)
-PROPERTIES = {name for name, arguments in METHODS.items() if arguments == ["self"]} - {
-    "end_epoch",
-    "end_training",
+PROPERTIES = {
+    node.name
+    for node in PROPAGATOR.body
+    if isinstance(node, ast.FunctionDef) and node.decorator_list
 }
 
 
