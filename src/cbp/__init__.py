@@ -9,6 +9,7 @@ from cbp.classifier import MLPClassifier
 from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
 from cbp.network import Backprop, Network
+from cbp.recording import Record
 from cbp.regressor import MLPRegressor
 
 __version__ = "0.1.0"
@@ -19,5 +20,6 @@ __all__ = [
     "MLPEstimator",
     "MLPRegressor",
     "Network",
+    "Record",
     "from_sklearn",
 ]
