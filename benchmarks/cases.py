@@ -141,6 +141,11 @@ SHAPES = {
     ),
 }
 
+#: Nets trained with record="summary", whose step may take so many times as long as
+#: without.
+RECORDED = {"digits": Net((64, 100, 10), 200, 2000), "mnist": STEPS["mnist"].net}
+RECORDED_RATIO = 1.05
+
 #: The example of SimpleChains.jl: all rows are one batch, so an epoch is a step.
 SIMPLE_CHAINS = Net((4, 32, 16, 4), 10_000, 10_000, "tanh", regression=True)
 SIMPLE_CHAINS_MILLISECONDS = 0.55  # in two threads

@@ -29,6 +29,7 @@ from report import circumstances, table, verdict, write
 #: Name -> generator of results.
 ON_ONE_CORE = {
     "steps": steps.steps,
+    "record": steps.record,
     "shapes": steps.shapes,
     "sweep": steps.sweep,
     "predict": calls.predict,

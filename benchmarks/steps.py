@@ -1,15 +1,18 @@
-"""Benchmarks of a training step: beside peers, in odd shapes, over widths and batches.
+"""Benchmarks of a training step: beside peers, recorded, in odd shapes, in all sizes.
 
 A step is what one batch costs: forward pass, loss, gradients, update of Adam. What a
 library does once per epoch (shuffling, the bookkeeping of an estimator) stays in,
 shared among the steps of that epoch.
 """
 
+from functools import partial
 from statistics import fmean, median
 
 from cases import (
     FLOAT64_PART,
     NEIGHBOUR_PART,
+    RECORDED,
+    RECORDED_RATIO,
     SHAPES,
     STEPS,
     SWEEP_BATCHES,
@@ -61,6 +64,26 @@ def step_figures(case, repeats, dtype):
     if case.microseconds and is_32:
         figures["cbp (us)"] = Figure(median(own), case.microseconds, at_most=True)
     return figures
+
+
+# --- recorded ------------------------------------------------------------------------
+
+
+def record(settings):
+    """A training step with record="summary" beside one without."""
+    for name, net in settings.chosen(RECORDED).items():
+        turns = {
+            who: timer(partial(with_cbp, record=value), net, settings)
+            for who, value in [("recorded", "summary"), ("not recorded", None)]
+        }
+        repeats = take_turns(turns, settings.repeats)
+        times_as_long = Figure(
+            ratio(repeats["recorded"], repeats["not recorded"]),
+            RECORDED_RATIO,
+            at_most=True,
+        )
+        figures = {"recorded / not recorded": times_as_long}
+        yield Result("record", name, "us/step", repeats, figures, net)
 
 
 # --- odd shapes ----------------------------------------------------------------------

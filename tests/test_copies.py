@@ -41,6 +41,7 @@ TRAINED = {
         "fit",
     ),
     "partial_fit": ("multiclass", {}, "partial_fit"),
+    "record": ("multiclass", {"record": "summary"}, "fit"),
     "partial_fit of sgd": ("regression", {"solver": "sgd"}, "partial_fit"),
     "own random stream": (
         "regression",
@@ -96,6 +97,7 @@ def assert_goes_on_as(copied, model, X, y):
     go_on(model, X, y)
     assert len(model.loss_curve_) > n_epochs
     assert copied.loss_curve_ == model.loss_curve_
+    assert getattr(copied, "record_", None) == getattr(model, "record_", None)
     np.testing.assert_array_equal(copied.network_.params_, model.network_.params_)
     assert_equal(copied, model, X)
 

@@ -148,12 +148,14 @@ def test_single_precision_is_checked_in_single_precision():
 
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
-def test_signature_is_scikit_learns_and_n_jobs(name):
+def test_signature_is_scikit_learns_with_n_jobs_and_record(name):
     ours = list(inspect.signature(ESTIMATORS[name]).parameters.values())
     theirs = inspect.signature(getattr(neural_network, name)).parameters.values()
-    assert ours[:-1] == list(theirs)
-    assert str(ours[-1]) == "n_jobs=None"
-    assert ours[-1].kind is inspect.Parameter.KEYWORD_ONLY
+    assert ours[:-2] == list(theirs)
+    assert [str(parameter) for parameter in ours[-2:]] == ["n_jobs=None", "record=None"]
+    assert {parameter.kind for parameter in ours[-2:]} == {
+        inspect.Parameter.KEYWORD_ONLY
+    }
 
 
 def test_signature_of_the_general_estimator_is_the_regressors():
@@ -274,7 +276,7 @@ def test_fitted_attributes_are_scikit_learns(task, out_activation, n_outputs):
         else (neural_network.MLPRegressor)
     )
     params = model.get_params()
-    del params["n_jobs"]
+    del params["n_jobs"], params["record"]
     theirs = base(**params).fit(X, y)
     public = {name for name in vars(theirs) if name.endswith("_")}
     assert {name for name in vars(model) if name.endswith("_")} == public
@@ -620,6 +622,7 @@ def test_fit_changes_nothing_it_was_given():
         ({"n_iter_no_change": 2.5}, "The 'n_iter_no_change' parameter"),
         ({"n_jobs": "all"}, "The 'n_jobs' parameter"),
         ({"n_jobs": 1.5}, "The 'n_jobs' parameter"),
+        ({"record": "everything"}, "The 'record' parameter of .* {'summary'} or None"),
         ({"loss": "absolute_error"}, "The 'loss' parameter"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

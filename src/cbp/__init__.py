@@ -12,6 +12,7 @@ from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
 from cbp.inspection import Diagnosis, GradientCheck, check_gradients, diagnose
 from cbp.network import Network
+from cbp.recording import Record
 from cbp.regressor import MLPRegressor
 
 __version__ = "0.1.0"
@@ -25,6 +26,7 @@ __all__ = [
     "MLPEstimator",
     "MLPRegressor",
     "Network",
+    "Record",
     "check_gradients",
     "diagnose",
     "from_sklearn",

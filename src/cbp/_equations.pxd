@@ -196,6 +196,12 @@ cdef inline void *slab_of(
     )
 
 
+cdef inline void *weights_of(const Net *net, const Slab *slab) noexcept nogil:
+    """Where the trained weights of a slab are."""
+    cdef Layer *layer = &net.layer[slab.l]
+    return slab_of(net, slab, layer.WT if layer.is_transposed else layer.W)
+
+
 cdef inline void *part_of(
     const Net *net, const Slab *slab, void *intercepts
 ) noexcept nogil:

@@ -48,6 +48,10 @@ class Propagator:
         delta_out: Sequence[Reals],
         input_grads_out: Reals,
     ) -> None: ...
+    def use_summary(self) -> None: ...
+    def summary(
+        self,
+    ) -> tuple[list[float], list[float], list[float], list[float]]: ...
     def loss_and_grad(
         self,
         params: Reals,

@@ -7,8 +7,9 @@ a) `simd/` (C) has the products, activations, losses and updates of one block of
    threads that work in step.
 b) `_equations.pxd` is the forward pass and BP1 to BP4 over those.
 c) `_steps.pxd` feeds them: which rows make a block, which thread does what of a step.
-d) `_workspace.pxd` says where everything lies.
-e) `Propagator`, here, is the door: it owns the workspace and the team, checks every
+d) `_summary.pxd` sums up what they computed in an epoch, if somebody wants to know.
+e) `_workspace.pxd` says where everything lies.
+f) `Propagator`, here, is the door: it owns the workspace and the team, checks every
    array that comes in, and keeps the place in an epoch between two calls.
 
 Everything but the door is `noexcept nogil`, owns nothing and allocates nothing.
@@ -44,11 +45,16 @@ from cbp._simd cimport (
     CBP_POISSON, CBP_RELU, CBP_SOFTMAX, CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_TANH,
     cbp_available, cbp_clock, cbp_kernels, cbp_select,
 )
-from cbp._steps cimport Place, Run, feed_targets, feed_X, mean_loss, predict, train
+from cbp._steps cimport (
+    Place, Run, feed_targets, feed_X, last_weighed, mean_loss, predict, train,
+)
+from cbp._summary cimport (
+    Share, Summary, begin_summary, dead_share, delta_norm, grad_norm, update_ratio,
+)
 from cbp._team cimport cbp_team_run, cbp_team_start, cbp_team_stop
 from cbp._workspace cimport (
     CACHE_LINE, aligned, all_packed_coefs, lay_out, lay_out_input_gradient,
-    lay_out_rows, load, load_params, packed_intercepts, store,
+    lay_out_rows, lay_out_summary, load, load_params, packed_intercepts, store,
 )
 
 cnp.import_array()
@@ -115,7 +121,8 @@ cdef class Propagator:
     cdef object layers          # of run.net
     cdef object workspace       # everything else in run points into it,
     cdef object rows_of_X       # or into this one, once there was a dense X,
-    cdef object input_workspace  # or this one, once `inspect` was called
+    cdef object input_workspace  # or this one, once `inspect` was called,
+    cdef object summary_workspace  # or this one, after `use_summary`
     cdef object held            # arrays that run.samples points into
     cdef object held_order      # the same
     cdef dict lent              # name -> plain vector that end_training writes to
@@ -355,6 +362,39 @@ cdef class Propagator:
         self.held = None
         return mean_loss(run, place, squares)
 
+    # -- summaries ---------------------------------------------------------------
+
+    def use_summary(self):
+        """Sum up every epoch and `loss_and_grad` from now on, for `summary`."""
+        self._check_is_idle()
+        if self.summary_workspace is None:
+            self.summary_workspace = laid_out(&self.run, lay_out_summary)
+        self.run.sums_up = True
+
+    def summary(self):
+        """What the last finished epoch, or `loss_and_grad`, was like in each layer.
+
+        Returns (delta_norms, grad_norms, update_ratios, dead_shares), lists of floats
+        for the layers from 1 on; dead_shares are those of hidden layers.
+        """
+        cdef const Net *net = &self.run.net
+        cdef const Summary *summary = &self.run.summary
+        cdef Share all = Share(self.run.slabs, 0, self.run.n_slabs)
+        cdef Py_ssize_t l
+        if not self.run.sums_up or self.in_epoch:
+            raise ValueError(
+                "summary tells of a finished epoch: call use_summary before it begins."
+            )
+        return (
+            [delta_norm(net, all, summary, l) for l in range(1, net.L + 1)],
+            [grad_norm(all, summary, l) for l in range(1, net.L + 1)],
+            [
+                update_ratio(all, summary, self.run.squares, l)
+                for l in range(1, net.L + 1)
+            ],
+            [dead_share(net, summary, l) for l in range(1, net.L)],
+        )
+
     # -- training ----------------------------------------------------------------
 
     def use_adam(
@@ -477,6 +517,14 @@ cdef class Propagator:
         place.batch_start = place.row = 0
         place.weight = place.loss = 0
         place.epoch_loss = place.counted_rows = 0
+        if self.run.sums_up:
+            self._begin_summary()
+
+    cdef void _begin_summary(self) noexcept:
+        cdef const Net *net = &self.run.net
+        cdef Py_ssize_t last = last_weighed(&self.run.samples, net.itemsize)
+        begin_summary(net, &self.run.summary, self.run.n_slabs, packed_intercepts(net),
+                      self.run.samples.n, last - last % self.run.batch_size)
 
     # -- checks ------------------------------------------------------------------
 

@@ -73,6 +73,10 @@ cdef extern from "simd.h" nogil:
                       void *, void *) noexcept nogil
         double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
         double (*weighted_sum)(ptrdiff_t, const void *, const void *) noexcept nogil
+        double (*column_squares)(ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                                 const void *) noexcept nogil
+        void (*change)(ptrdiff_t, const void *, void *) noexcept nogil
+        void (*mark_active)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
         void (*map)(ptrdiff_t, int, const void *, void *) noexcept nogil
 
     const cbp_kernels *cbp_select(const char *, int)

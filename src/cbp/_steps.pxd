@@ -20,9 +20,10 @@ from libc.stdint cimport int32_t, int64_t
 
 from cbp._equations cimport (
     Layer, Net, Rows, Slab, backward_pass, forward_pass, gradient, is_sparse, output,
-    output_error, part_of, row_of, slab_of, transposed_copy,
+    output_error, part_of, row_of, slab_of, transposed_copy, weights_of,
 )
 from cbp._simd cimport cbp_clock, cbp_flush_subnormals, cbp_restore_subnormals
+from cbp._summary cimport Share, Summary, add_block, add_step, keep_weights
 from cbp._team cimport cbp_team, cbp_team_wait
 
 
@@ -87,6 +88,8 @@ ctypedef struct Run:
     Py_ssize_t n_slabs
     double *squares             # ||W||^2 of each slab before the last step
     bint updates                # whether a batch ends with a step of the solver
+    bint sums_up                # whether anybody wants to be told of the epoch
+    Summary summary
     double alpha
     double work_per_row         # multiply-adds
     double deadline
@@ -231,6 +234,23 @@ cdef inline Rows part_of_rows(
     return Rows(rows.first + first, end - first)
 
 
+cdef inline Py_ssize_t last_weighed(
+    const Samples *samples, Py_ssize_t itemsize
+) noexcept nogil:
+    """The last sample with any weight, 0 if there is none: most often the last one."""
+    cdef Py_ssize_t i = samples.n - 1, row
+    if samples.weight == NULL:
+        return max(i, 0)
+    while i > 0:
+        row = sample_at(samples, i)
+        if (<const float *>samples.weight)[row] if itemsize == sizeof(float) else (
+            (<const double *>samples.weight)[row]
+        ):
+            return i
+        i -= 1
+    return 0
+
+
 cdef inline Py_ssize_t first_slab(
     const Run *run, int member, int members
 ) noexcept nogil:
@@ -282,13 +302,11 @@ cdef inline void update(
     """
     cdef const Net *net = &run.net
     cdef const Slab *slab = &run.slabs[s]
-    cdef Layer *layer = &net.layer[slab.l]
-    cdef void *trained = layer.WT if layer.is_transposed else layer.W
-    run.squares[s] = update_part(run, place, grad_W, slab_of(net, slab, trained),
+    run.squares[s] = update_part(run, place, grad_W, weights_of(net, slab),
                                  slab.nodes * slab.width, run.alpha)
     if slab.intercepts:
-        update_part(run, place, grad_b, part_of(net, slab, layer.b), slab.intercepts,
-                    0.0)
+        update_part(run, place, grad_b, part_of(net, slab, net.layer[slab.l].b),
+                    slab.intercepts, 0.0)
     transposed_copy(net, slab)
 
 
@@ -351,15 +369,39 @@ cdef inline void work_off(
         update(run, place, s, grad_W, grad_b)
 
 
+cdef inline void work_off_block(
+    Run *run, const Place *place, Rows mine, Py_ssize_t rows, Share slabs, bint steps
+) noexcept nogil:
+    """The second phase of a block of so many rows, of which some were `mine`."""
+    cdef const Net *net = &run.net
+    cdef Py_ssize_t s, next_block = place.batch_start + place.row + rows
+    cdef bint is_last = run.sums_up and (
+        place.batch_start == run.summary.last_batch
+        and place.row + rows == rows_of_batch(run, place)
+    )
+    if is_last:
+        keep_weights(net, slabs, &run.summary)
+    for s in range(slabs.first, slabs.end):
+        work_off(run, place, rows, s, steps)
+        if asks(net, &run.samples):
+            # A few rows at a time, so that the memory keeps up.
+            ask_for(net, &run.samples, next_block,
+                    part_of_rows(mine, s - slabs.first, slabs.end - slabs.first))
+    if run.sums_up:
+        add_block(net, rows, slabs, &run.summary)
+    if is_last:
+        add_step(net, place.weight, slabs, &run.summary)
+
+
 cdef inline void train(void *job, int member, int members) noexcept nogil:
     """Go on with the epoch until its end or the deadline, one block at least."""
     cdef Run *run = <Run *>job
     cdef const Net *net = &run.net
     cdef Place place = run.place
-    cdef Py_ssize_t s, rows, batch_rows
-    cdef Rows mine, part
-    cdef Py_ssize_t slab = first_slab(run, member, members)
-    cdef Py_ssize_t last_slab = first_slab(run, member + 1, members)
+    cdef Py_ssize_t rows, batch_rows
+    cdef Rows mine
+    cdef Share slabs = Share(run.slabs, first_slab(run, member, members),
+                             first_slab(run, member + 1, members))
     cdef double work = 0
     cdef bint steps
     cdef unsigned long long state = cbp_flush_subnormals()
@@ -379,12 +421,7 @@ cdef inline void train(void *job, int member, int members) noexcept nogil:
         steps = (run.updates and place.row + rows == batch_rows and place.weight > 0)
         if steps:
             begin_step(run, &place)
-        for s in range(slab, last_slab):
-            work_off(run, &place, rows, s, steps)
-            if asks(net, &run.samples):
-                # A few rows at a time, so that the memory keeps up.
-                part = part_of_rows(mine, s - slab, last_slab - slab)
-                ask_for(net, &run.samples, place.batch_start + place.row + rows, part)
+        work_off_block(run, &place, mine, rows, slabs, steps)
         if member == 0:
             place.loss += net.k.weighted_sum(rows, net.weights, net.losses)
             work += rows * run.work_per_row

@@ -8,6 +8,7 @@ all intercepts) and the packed one that the kernels read.
 from cbp._equations cimport Layer, Net, Slab, transposed_copy
 from cbp._simd cimport cbp_sparse_row
 from cbp._steps cimport Run
+from cbp._summary cimport Summary
 
 
 cdef enum:
@@ -253,6 +254,20 @@ cdef inline Py_ssize_t lay_out_input_gradient(Run *run, char *base) noexcept nog
         &arena, net.k.packed_size(first.n, net.layer[0].n) * net.itemsize
     )
     net.layer[0].delta = take(&arena, block_bytes(net, 0))
+    return arena.used
+
+
+cdef inline Py_ssize_t lay_out_summary(Run *run, char *base) noexcept nogil:
+    """Place what an epoch is summed up in."""
+    cdef Net *net = &run.net
+    cdef Summary *summary = &run.summary
+    cdef Arena arena = Arena(base, 0)
+    cdef Py_ssize_t sums = run.n_slabs * sizeof(double)
+    summary.delta_squares = <double *>take(&arena, sums)
+    summary.grad_squares = <double *>take(&arena, sums)
+    summary.change_squares = <double *>take(&arena, sums)
+    summary.active = take(&arena, packed_intercepts(net) * net.itemsize)
+    summary.before = take(&arena, all_packed_coefs(net) * net.itemsize)
     return arena.used
 
 

@@ -65,6 +65,9 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):
     n_jobs : int or None, default=None
         Threads at most; the model is bitwise the same for any number. None is all
         cores that this process may use, -1 all, -2 all but one.
+    record : {'summary'} or None, default=None
+        Whether to record each epoch in `record_`: how large error signals, gradients
+        and steps were, and how many nodes were dead.
 
     Attributes
     ----------
@@ -78,6 +81,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):
         The course of training, as in `MLPEstimator`.
     n_iter_, t_
         Number of epochs run and of samples seen.
+    record_ : Record
+        What happened in each epoch, layer by layer. With ``record="summary"`` only.
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         The shape of the network, as in `MLPEstimator`.
 
@@ -131,6 +136,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):
         n_iter_no_change=10,
         max_fun=15000,
         n_jobs=None,
+        record=None,
     ):
         super().__init__(
             loss="log_loss",
@@ -158,6 +164,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):
             n_iter_no_change=n_iter_no_change,
             max_fun=max_fun,
             n_jobs=n_jobs,
+            record=record,
         )
 
     def __sklearn_tags__(self):

@@ -182,6 +182,12 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         ``joblib.parallel_config``, -1 all cores, -2 all but one; these are one thread
         within a worker of joblib or multiprocessing, whose siblings use the others.
 
+    record : {'summary'} or None, default=None
+        Whether to record each epoch in `record_`: for each layer the norms of error
+        signals and gradients, the size of a step beside that of the weights, and the
+        share of dead nodes. That takes no further pass over the data, and leaves the
+        model bitwise as it is.
+
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_{l-1}, n_l)
@@ -220,6 +226,10 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
 
     t_ : int
         Number of samples seen in training.
+
+    record_ : Record
+        What happened in each epoch, layer by layer. Only with ``record="summary"``;
+        goes on growing with `partial_fit` and `warm_start` as long as it is on.
 
     n_layers_ : int
         Number of layers, input and output included.
@@ -309,6 +319,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
             Interval(Integral, 1, None, closed="left"),
             Interval(Integral, None, -1, closed="right"),
         ],
+        "record": [None, StrOptions({"summary"})],
     }
 
     #: Dtypes of X that training keeps; any other becomes the first of them.
@@ -353,6 +364,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         n_iter_no_change=10,
         max_fun=15000,
         n_jobs=None,
+        record=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -379,6 +391,7 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.n_jobs = n_jobs
+        self.record = record
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -812,8 +825,8 @@ class MLPEstimator(CallbackSupportMixin, BaseEstimator):
         """The estimator of scikit-learn that predicts as this one does.
 
         For colleagues without cbp, and for tools that know scikit-learn's classes
-        only. It is fitted, shares no array with this one, and has its parameters,
-        `n_jobs` excepted; further training begins with new moments of the solver.
+        only. It is fitted, shares no array with this one, and has its parameters but
+        `n_jobs` and `record`; further training begins with new moments of the solver.
 
         Returns
         -------

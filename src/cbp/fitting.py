@@ -27,6 +27,7 @@ from sklearn.utils import check_random_state
 from cbp.chunks import slices
 from cbp.lbfgs import LBFGS
 from cbp.network import Network
+from cbp.recording import Record
 from cbp.splitting import split, split_by_class
 from cbp.targets import accuracy, r2
 from cbp.threads import threads_for
@@ -37,7 +38,7 @@ BLOCK_BYTES = 1 << 24
 
 #: Attributes that only some fits leave; those of an earlier fit have to go.
 OPTIONAL = (
-    *("classes_", "_label_binarizer"),
+    *("classes_", "_label_binarizer", "record_"),
     *("_optimizer", "_random_state", "_rows", "_restored", "_no_improvement_count"),
 )
 
@@ -86,6 +87,7 @@ class Fit:
         epochs = 1 if incremental else estimator.max_iter
         work = X.shape[0] * self.network.n_params * epochs
         self.n_threads = threads_for(work, estimator.n_jobs)
+        self.record = Record() if estimator.record == "summary" else None
         self.trainer = (
             self._lbfgs() if estimator.solver == "lbfgs" else self._stochastic()
         )
@@ -145,6 +147,7 @@ class Fit:
             n_threads=self.n_threads,
             verbose=estimator.verbose,
             history=self._history(),
+            record=self.record,
         )
 
     def _stochastic(self):
@@ -162,6 +165,7 @@ class Fit:
             n_threads=self.n_threads,
             verbose=estimator.verbose,
             history=self._history(),
+            record=self.record,
         )
         if estimator.early_stopping:
             self.early_stopping = EarlyStopping(self._validation(trainer.rows))
@@ -290,7 +294,11 @@ class Fit:
     def attributes(self):
         """The attributes of the estimator after training."""
         network, early_stopping = self.network, self.early_stopping
-        return {**self._outcome(network), **self._state(network, early_stopping)}
+        return {
+            **self._outcome(network),
+            **self._recorded(),
+            **self._state(network, early_stopping),
+        }
 
     def attributes_if_stopped(self):
         """`attributes` as if training had stopped now, apart from what goes on."""
@@ -299,6 +307,7 @@ class Fit:
             early_stopping.restore(network)
         return {
             **self._outcome(network),
+            **self._recorded(),
             **deepcopy(self._state(network, early_stopping)),
         }
 
@@ -318,7 +327,8 @@ class Fit:
     def _outcome(self, network):
         history = self.trainer.history
         stops_early = self.early_stopping is not None
-        loss_curve = self._longer("loss_curve_", history.loss_curve)
+        before = self.before.get
+        loss_curve = self._longer(before("loss_curve_"), history.loss_curve)
         return {
             **self.encoding,
             "_network": network,
@@ -332,7 +342,7 @@ class Fit:
             "best_loss_": None if stops_early else history.best_loss,
             "loss_curve_": loss_curve,
             "validation_scores_": (
-                self._longer("validation_scores_", history.validation_scores)
+                self._longer(before("validation_scores_"), history.validation_scores)
                 if stops_early
                 else None
             ),
@@ -341,9 +351,17 @@ class Fit:
             ),
         }
 
-    def _longer(self, name, values):
-        """The list of the call before with the values of this one."""
-        before = self.before.get(name)
+    def _recorded(self):
+        """The record, if there is one, whose lists grow as that of losses does."""
+        if self.record is None:
+            return {}
+        before = vars(self.before.get("record_", Record()))
+        fields = vars(self.record).items()
+        longer = {name: self._longer(before[name], epochs) for name, epochs in fields}
+        return {"record_": Record(**longer)}
+
+    def _longer(self, before, values):
+        """The list of the call before, if there is one, with the values of this one."""
         if self.incremental and before is not None:
             # In place, as a copy in each of many calls would cost their square.
             before.extend(values)

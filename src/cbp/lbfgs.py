@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp.network import Network
+from cbp.recording import Record
 from cbp.training import History, divergence_message
 
 #: scipy stops once an iteration lowers the loss by less than this part of it: scipy's
@@ -52,6 +53,9 @@ class LBFGS:
         Called after each iteration; the search stops if it returns True.
     history : History, optional
         Filled while training; `loss_curve` holds the loss after each iteration.
+    record : Record or None, default=None
+        Filled while training, if there is one: of each iteration, with the gradient
+        where it arrived and the change on the way there.
     """
 
     network: Network
@@ -63,6 +67,7 @@ class LBFGS:
     on_epoch_begin: Callable[[], None] | None = None
     on_epoch: Callable[[], bool] | None = None
     history: History = field(default_factory=History)
+    record: Record | None = None
 
     def train(self, X, y, sample_weight=None):
         """Search until converged; warn if the search ends before.
@@ -84,6 +89,8 @@ class LBFGS:
         """
         params, history = self.network.params_, self.history
         propagator = self.network.make_propagator(self.n_threads)
+        if self.record is not None:
+            propagator.use_summary()
 
         def loss_and_grad(x):
             gradient = np.empty_like(params)
@@ -92,7 +99,10 @@ class LBFGS:
             return loss, gradient.astype(np.float64, copy=False)
 
         def after_iteration(intermediate_result):
+            before = params.copy()
             params[:] = intermediate_result.x
+            if self.record is not None:
+                self._record(propagator, before)
             history.add(intermediate_result.fun, 0)
             history.best_loss = min(history.best_loss, history.loss_curve[-1])
             if self.verbose:
@@ -124,6 +134,9 @@ class LBFGS:
             raise ValueError(divergence_message(what, self.network, "raise alpha"))
         if not history.loss_curve:
             # The search began at a minimum.
+            if self.record is not None:
+                loss_and_grad(params)  # scipy may have looked elsewhere since
+                self._record(propagator, params)
             history.loss_curve.append(np.float64(result.fun))
             history.best_loss = min(history.best_loss, history.loss_curve[-1])
         if not (result.success or result.status == STOPPED):
@@ -134,3 +147,22 @@ class LBFGS:
                 ConvergenceWarning,
                 stacklevel=2,
             )
+
+    def _record(self, propagator, before):
+        """Record the iteration from `before` to where the loss was evaluated last."""
+        delta_norms, grad_norms, _, dead_shares = propagator.summary()
+        ratios = _update_ratios(before, self.network.coefs_)
+        self.record.add(delta_norms, grad_norms, ratios, dead_shares)
+
+
+def _update_ratios(before, coefs):
+    """||change of W^l|| / ||W^l|| since the parameters were `before`."""
+    ratios, start = [], 0
+    for W in coefs:
+        W_before = before[start : start + W.size].astype(np.float64)
+        start += W.size
+        change = np.linalg.norm(W.ravel() - W_before)
+        with np.errstate(divide="ignore"):
+            ratio = change / np.linalg.norm(W_before) if change != 0 else 0.0
+        ratios.append(float(ratio))
+    return ratios

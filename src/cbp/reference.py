@@ -40,6 +40,7 @@ last `Propagator`, which only checks arrays, unpacks them and writes the results
 
 import math
 import time
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -297,6 +298,85 @@ def sgd_update(w, velocity, gradient, learning_rate, momentum, nesterov):
     return w + velocity, velocity
 
 
+# -------------------------------------------------------------------- of an epoch
+
+
+class Sums(NamedTuple):
+    """What `Propagator.summary` tells of; lists over l, without layer 0."""
+
+    rows: int
+    squares: list  # sum_ij (v_i delta^l_j)^2
+    active: list  # the nodes j of which some a^l_j was above 0
+    grad_norms: list  # of the last batch with any weight
+    update_ratios: list
+
+
+def no_sums(net):
+    """Before the first batch."""
+    layers = net.sizes[1:]
+    zeros = [0.0 for _ in layers]
+    return Sums(0, zeros, [frozenset() for _ in layers], zeros, zeros)
+
+
+def add_signals(net, w, b, samples, sums):
+    """`sums` with the error signals and activations of `samples`."""
+    squares, active = list(sums.squares), [set(nodes) for nodes in sums.active]
+    for x, y, v in samples:
+        z, a = forward(net, w, b, x)
+        delta = backward(net, w, z, a, y)
+        for l in range(1, len(net.sizes)):
+            for j in range(net.sizes[l]):
+                squares[l - 1] += (v * delta[l][j]) * (v * delta[l][j])
+                if a[l][j] > 0.0:
+                    active[l - 1].add(j)
+    rows = sums.rows + len(samples)
+    return sums._replace(rows=rows, squares=squares, active=active)
+
+
+def norm(values):
+    """sqrt(sum x^2)."""
+    total = 0.0
+    for x in values:
+        total += x * x
+    return math.sqrt(total)
+
+
+def gradient_norms(net, w, b, samples, S):
+    """||dC/dW^l and dC/db^l|| of every layer, without the penalty."""
+    unpenalised = net._replace(alpha=0.0)
+    _, dw, db = mean_loss_and_gradient(unpenalised, w, b, samples, S)
+    layers = range(1, len(net.sizes))
+    return [norm([*chain.from_iterable(dw[l]), *db[l]]) for l in layers]
+
+
+def update_ratio(w_l, w_l_after):
+    """||change of W^l|| / ||W^l||; 0 without a change, even of zeros."""
+    before = list(chain.from_iterable(w_l))
+    after = chain.from_iterable(w_l_after)
+    change = norm([x_after - x for x, x_after in zip(before, after, strict=True)])
+    if change == 0.0:
+        return 0.0
+    return change / norm(before) if norm(before) != 0.0 else math.inf
+
+
+def summary_of(net, sums):
+    """delta_norms, grad_norms, update_ratios and dead_shares.
+
+    A node is dead if g' of it was 0 in every row; of the activations, relu alone has
+    such nodes.
+    """
+    nodes = net.sizes[1:]
+    delta_norms = [
+        math.sqrt(squares / (max(sums.rows, 1) * n))
+        for squares, n in zip(sums.squares, nodes, strict=True)
+    ]
+    dead_shares = [
+        (n - len(active)) / n if net.activation == "relu" else 0.0
+        for active, n in zip(sums.active[:-1], nodes[:-1], strict=True)
+    ]
+    return delta_norms, sums.grad_norms, sums.update_ratios, dead_shares
+
+
 # -------------------------------------------------------------------- arrays
 
 
@@ -391,6 +471,7 @@ class Progress(NamedTuple):
     loss: float  # sum of C times the rows of its batch
     rows: int  # of the batches with any weight
     batches: int
+    sums: Sums
 
 
 class Propagator:
@@ -437,6 +518,7 @@ class Propagator:
         self._dtype = np.dtype(dtype)
         self._n_params = sum((n[l - 1] + 1) * n[l] for l in range(1, len(n)))
         self._solver = self._training = self._epoch = self._progress = None
+        self._sums_up, self._sums = False, no_sums(self._net)
 
     def use_threads(self, n_threads, work_per_thread=0.0):
         """Take up to `n_threads` threads from now on; here there is always one."""
@@ -496,7 +578,38 @@ class Propagator:
             )
         C, dw, db = mean_loss_and_gradient(self._net, w, b, samples, S)
         write(grad_out, pack(self._net.sizes, dw, db))
+        if self._sums_up:
+            sums = add_signals(self._net, w, b, samples, no_sums(self._net))
+            norms = gradient_norms(self._net, w, b, samples, S)
+            self._sums = sums._replace(grad_norms=norms)
         return C
+
+    def use_summary(self):
+        """Sum up every epoch and `loss_and_grad` from now on, for `summary`."""
+        self._check_is_idle()
+        self._sums_up = True
+
+    def summary(self):
+        """What the last finished epoch, or `loss_and_grad`, was like in each layer.
+
+        Returns
+        -------
+        delta_norms : list of L floats
+            Root mean square, over rows and nodes, of delta^l times the row's weight.
+        grad_norms : list of L floats
+            Norm of dC/dW^l and dC/db^l together, without the penalty, of the last
+            batch with any weight before its update.
+        update_ratios : list of L floats
+            ||change of W^l|| / ||W^l|| in the update of that batch; 0 without one.
+        dead_shares : list of L - 1 floats
+            Share of the nodes of a hidden layer whose a was above 0 in no row; 0 for
+            other activations than relu.
+        """
+        if not self._sums_up or self.in_epoch:
+            raise ValueError(
+                "there is no finished epoch to sum up; call use_summary before it"
+            )
+        return summary_of(self._net, self._sums)
 
     def use_adam(self, m, v, steps, beta_1, beta_2, epsilon):
         """Adam for the next training; m and v are those after `steps` updates."""
@@ -532,7 +645,9 @@ class Propagator:
         moments, steps, _ = self._solver
         self._training = params, X, y, sample_weight, batch_size
         moments = [moment.tolist() for moment in moments]
-        self._progress = Progress(params.tolist(), moments, int(steps), 0.0, 0, 0)
+        self._progress = Progress(
+            params.tolist(), moments, int(steps), 0.0, 0, 0, no_sums(self._net)
+        )
 
     def begin_epoch(self, order, learning_rate):
         """Set out to train on the rows `order` (intp)."""
@@ -548,7 +663,9 @@ class Propagator:
             raise ValueError(f"order must hold row numbers below {n}, got {order}")
         batches = [rows[r : r + batch_size] for r in range(0, len(rows), batch_size)]
         self._epoch = batches, learning_rate
-        self._progress = self._progress._replace(loss=0.0, rows=0, batches=0)
+        self._progress = self._progress._replace(
+            loss=0.0, rows=0, batches=0, sums=no_sums(self._net)
+        )
 
     def advance(self, seconds):
         """Train for `seconds`, but at least one batch; return whether that was all."""
@@ -574,6 +691,7 @@ class Propagator:
         """
         self._check_epoch()
         done, self._epoch = self._progress, None
+        self._sums = done.sums
         return (done.loss / done.rows if done.rows else 0.0), done.steps
 
     def end_training(self):
@@ -610,9 +728,12 @@ class Propagator:
         batches, learning_rate = self._epoch
         batch = batches[done.batches]
         samples, S = read_samples(net, X, y, sample_weight, batch)
-        if S == 0.0:
-            return done._replace(batches=done.batches + 1)
         w, b = unpack(net.sizes, done.params)
+        sums = done.sums
+        if self._sums_up:
+            sums = add_signals(net, w, b, samples, sums)
+        if S == 0.0:
+            return done._replace(batches=done.batches + 1, sums=sums)
         C, dw, db = mean_loss_and_gradient(net, w, b, samples, S)
         loss, rows = done.loss + C * len(batch), done.rows + len(batch)
 
@@ -620,7 +741,13 @@ class Propagator:
         columns = zip(pack(net.sizes, dw, db), done.params, *done.moments, strict=True)
         updated = [rule(t, learning_rate, *column) for column in columns]
         params, *moments = (list(values) for values in zip(*updated, strict=True))
-        return Progress(params, moments, t, loss, rows, done.batches + 1)
+        if self._sums_up:
+            w_after, _ = unpack(net.sizes, params)
+            layers = range(1, len(net.sizes))
+            ratios = [update_ratio(w[l], w_after[l]) for l in layers]
+            norms = gradient_norms(net, w, b, samples, S)
+            sums = sums._replace(grad_norms=norms, update_ratios=ratios)
+        return Progress(params, moments, t, loss, rows, done.batches + 1, sums)
 
     def _unpack(self, params):
         check("params", params, (self._n_params,), self._dtype)

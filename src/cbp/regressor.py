@@ -71,6 +71,9 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
     n_jobs : int or None, default=None
         Threads at most; the model is bitwise the same for any number. None is all
         cores that this process may use, -1 all, -2 all but one.
+    record : {'summary'} or None, default=None
+        Whether to record each epoch in `record_`: how large error signals, gradients
+        and steps were, and how many nodes were dead.
 
     Attributes
     ----------
@@ -82,6 +85,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
         The course of training, as in `MLPEstimator`.
     n_iter_, t_
         Number of epochs run and of samples seen.
+    record_ : Record
+        What happened in each epoch, layer by layer. With ``record="summary"`` only.
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         The shape of the network, as in `MLPEstimator`.
 

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cbp._shuffle import shuffle
 from cbp.network import Network
+from cbp.recording import Record
 
 #: Seconds for which a propagator works before Python gets to see a Ctrl-C: a tenth of
 #: the half second within which it has to be answered.
@@ -333,6 +334,8 @@ class Trainer:
         Called after each epoch; training stops if it returns True.
     history : History, optional
         Filled while training; of an earlier run, to go on from there.
+    record : Record or None, default=None
+        Filled while training, if there is one.
     """
 
     network: Network
@@ -350,6 +353,7 @@ class Trainer:
     on_epoch_begin: Callable[[], None] | None = None
     on_epoch: Callable[[], bool] | None = None
     history: History = field(default_factory=History)
+    record: Record | None = None
 
     def train(self, X, y, sample_weight=None):
         """Run epochs until one is the last; warn if `max_iter` cuts training short.
@@ -393,6 +397,8 @@ class Trainer:
         self.rows = rows = self.rows or Rows.all(X.shape[0])
         batch_size = _rows_per_batch(self.batch_size, len(rows.order))
         propagator = self.network.make_propagator(self.n_threads)
+        if self.record is not None:
+            propagator.use_summary()
         data = X, y, sample_weight, batch_size
         try:
             stops = any(self._epoch_is_last(propagator, data) for _ in range(n_epochs))
@@ -433,6 +439,8 @@ class Trainer:
             self.solver.count(steps)
             if self._is_watched:
                 propagator.end_training()
+        if self.record is not None:
+            self.record.add(*propagator.summary())
         stops = self._judge(loss, len(order))
         # The hook hears of the last epoch, too.
         return bool(self.on_epoch is not None and self.on_epoch()) or stops

@@ -134,7 +134,11 @@ class Evidence:
         batch = self.est.batch_size
         n = min(200 if batch == "auto" else batch, len(self.targets))
         after = deepcopy(self.est).set_params(
-            batch_size=n, early_stopping=False, random_state=0, verbose=False
+            batch_size=n,
+            early_stopping=False,
+            random_state=0,
+            verbose=False,
+            record=None,
         )
         vars(after).pop("feature_names_in_", None)  # X has lost them
         weight = None if self.weight is None else self.weight[:n]
@@ -165,7 +169,7 @@ class Evidence:
                 "n_iter_no_change": np.inf,
             },
             **{"early_stopping": False, "batch_size": "auto", "warm_start": True},
-            **{"random_state": 0, "verbose": False},
+            **{"random_state": 0, "verbose": False, "record": None},
         )
         left = np.inf
         with warnings.catch_warnings():

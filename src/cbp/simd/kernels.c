@@ -13,6 +13,7 @@
 #include "output.h"
 #include "product.h"
 #include "sparse.h"
+#include "summary.h"
 #include "update.h"
 
 static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
@@ -79,5 +80,8 @@ const cbp_kernels CBP_TABLE = {
     .sgd = sgd,
     .sum_of_squares = sum_of_squares,
     .weighted_sum = weighted_sum,
+    .column_squares = column_squares,
+    .change = change,
+    .mark_active = mark_active,
     .map = map,
 };

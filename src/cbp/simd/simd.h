@@ -160,6 +160,18 @@ typedef struct {
     /* sum_i weights[i] * values[i]; weights 1 if NULL. */
     double (*weighted_sum)(ptrdiff_t n, const void *weights, const void *values);
 
+    /* The sum of x^2 over `width` columns of some rows, `stride` reals apart; whole vectors
+     * can be read. */
+    double (*column_squares)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride,
+                             const void *x);
+
+    /* x = now - x over n packed parameters. */
+    void (*change)(ptrdiff_t n, const void *now, void *x);
+
+    /* active[j] becomes 1 where a > 0 in any row of column j of a panel; it stays what it
+     * is, 0 or 1, elsewhere. */
+    void (*mark_active)(ptrdiff_t rows, ptrdiff_t width, const void *a, void *active);
+
     /* out[i] = g(x[i]), elementwise; softmax excepted. */
     void (*map)(ptrdiff_t n, int activation, const void *x, void *out);
 } cbp_kernels;
