@@ -622,7 +622,7 @@ def test_fit_changes_nothing_it_was_given():
         ({"n_iter_no_change": 2.5}, "The 'n_iter_no_change' parameter"),
         ({"n_jobs": "all"}, "The 'n_jobs' parameter"),
         ({"n_jobs": 1.5}, "The 'n_jobs' parameter"),
-        ({"record": "everything"}, "The 'record' parameter of .* {'summary'} or None"),
+        ({"record": "everything"}, "The 'record' parameter of .* among {'summary'}"),
         ({"loss": "absolute_error"}, "The 'loss' parameter"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",

@@ -143,6 +143,18 @@ def test_lbfgs_that_begins_at_a_minimum_tells_of_it():
     assert model.record_.update_ratios[-1] == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_a_step_from_weights_of_zero_is_infinitely_large(solver):
+    X, y, _ = samples()
+    params = {"solver": solver, "momentum": 0.0, "warm_start": True, "max_iter": 1}
+    model = estimator(**params).fit(X, y)
+    for W in model.coefs_:
+        W[:] = 0.0
+    model.set_params(activation="identity").fit(X, y)
+    # No error signal passes the zeros.
+    assert model.record_.update_ratios[1] == [0.0, 0.0, np.inf]
+
+
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_dead_nodes_are_counted(solver):
     X, y, _ = samples()

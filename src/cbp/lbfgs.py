@@ -99,10 +99,9 @@ class LBFGS:
             return loss, gradient.astype(np.float64, copy=False)
 
         def after_iteration(intermediate_result):
-            before = params.copy()
-            params[:] = intermediate_result.x
             if self.record is not None:
-                self._record(propagator, before)
+                self._record(propagator, intermediate_result.x)
+            params[:] = intermediate_result.x
             history.add(intermediate_result.fun, 0)
             history.best_loss = min(history.best_loss, history.loss_curve[-1])
             if self.verbose:
@@ -136,7 +135,7 @@ class LBFGS:
             # The search began at a minimum.
             if self.record is not None:
                 loss_and_grad(params)  # scipy may have looked elsewhere since
-                self._record(propagator, params)
+                self._record(propagator, result.x)
             history.loss_curve.append(np.float64(result.fun))
             history.best_loss = min(history.best_loss, history.loss_curve[-1])
         if not (result.success or result.status == STOPPED):
@@ -148,21 +147,23 @@ class LBFGS:
                 stacklevel=2,
             )
 
-    def _record(self, propagator, before):
-        """Record the iteration from `before` to where the loss was evaluated last."""
+    def _record(self, propagator, x):
+        """Record the iteration that leads to x, where the loss was evaluated last."""
         delta_norms, grad_norms, _, dead_shares = propagator.summary()
-        ratios = _update_ratios(before, self.network.coefs_)
+        ratios = _update_ratios(self.network.coefs_, x)
         self.record.add(delta_norms, grad_norms, ratios, dead_shares)
 
 
-def _update_ratios(before, coefs):
-    """||change of W^l|| / ||W^l|| since the parameters were `before`."""
+def _update_ratios(coefs, x):
+    """||change of W^l|| / ||W^l|| on the way from `coefs` to the parameters x."""
     ratios, start = [], 0
     for W in coefs:
-        W_before = before[start : start + W.size].astype(np.float64)
+        after = x[start : start + W.size].astype(W.dtype)
         start += W.size
-        change = np.linalg.norm(W.ravel() - W_before)
+        change, before = (
+            np.linalg.norm(values.astype(np.float64))
+            for values in (after - W.ravel(), W)
+        )
         with np.errstate(divide="ignore"):
-            ratio = change / np.linalg.norm(W_before) if change != 0 else 0.0
-        ratios.append(float(ratio))
+            ratios.append(float(change / before) if change != 0 else 0.0)
     return ratios

@@ -10,7 +10,8 @@ class Record:
     Left as `record_` by an estimator with ``record="summary"``. Each field is a list
     with one entry for each epoch, itself a list of floats with one for each layer, from
     the first hidden layer on: ``plt.plot(model.record_.delta_norms)`` draws a line for
-    each layer. With 'lbfgs' an iteration stands for an epoch, all samples for a batch.
+    each layer. With 'lbfgs' an iteration stands for an epoch and all samples for its
+    batch: error signals and gradients are those where it arrives.
 
     Parameters
     ----------
