@@ -2,7 +2,7 @@
 
 `MLPClassifier` and `MLPRegressor` stand in for scikit-learn's; `MLPEstimator` is
 both, by its loss; `from_sklearn` takes over what is fitted already; `Network`
-computes z, a and delta and hands them out.
+computes z, a and delta and hands them out; the displays draw them.
 """
 
 from cbp.backprop import Backprop
@@ -10,6 +10,12 @@ from cbp.chain_rule import ChainRule
 from cbp.classifier import MLPClassifier
 from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
+from cbp.inspection import (
+    ErrorSignalDisplay,
+    GradientFlowDisplay,
+    LossCurveDisplay,
+    NetworkDisplay,
+)
 from cbp.network import Network
 from cbp.regressor import MLPRegressor
 
@@ -18,9 +24,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Backprop",
     "ChainRule",
+    "ErrorSignalDisplay",
+    "GradientFlowDisplay",
+    "LossCurveDisplay",
     "MLPClassifier",
     "MLPEstimator",
     "MLPRegressor",
     "Network",
+    "NetworkDisplay",
     "from_sklearn",
 ]
