@@ -27,7 +27,7 @@ WANTED_ACCURACY = 0.97
 
 
 class DeltaSizes:
-    """Callback: after each epoch, mean |delta^l| of every layer on fixed samples."""
+    """Callback: after each epoch, how large delta^l of every layer is on samples."""
 
     def __init__(self, X, y):
         self.X, self.y = X, y
@@ -40,7 +40,8 @@ class DeltaSizes:
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         if context.max_subtasks == 0:  # an epoch, not the whole fit
             result = fitted_estimator.backprop(self.X, self.y)
-            self.epochs.append([np.abs(delta).mean() for delta in result.delta[1:]])
+            squares = [np.mean(delta**2) for delta in result.delta[1:]]
+            self.epochs.append(np.sqrt(squares))
 
 
 def seconds_to_fit(module, X, y):
@@ -49,25 +50,11 @@ def seconds_to_fit(module, X, y):
     return time.perf_counter() - start
 
 
-def draw(loss_curve, delta_sizes, path):
-    sizes = np.array(delta_sizes)
-    epochs = np.arange(1, len(sizes) + 1)
+def draw(clf, delta_norms, path):
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(epochs, loss_curve, color="black")
-    left.set(title=f"The loss falls from {loss_curve[0]:.2g} to {loss_curve[-1]:.2g}")
-    left.set(xlabel="epoch", ylabel="C, mean over the epoch", ylim=0)
-    label_at = 0
-    for layer in np.argsort(sizes[-1]):
-        style = dict(ls=("-", "--", ":")[layer], marker="osD"[layer], markevery=4)
-        right.plot(epochs, sizes[:, layer], color="black", ms=4, **style)
-        label_at = max(sizes[-1, layer], 1.3 * label_at)  # clear of the one below
-        name = ("● hidden layer 1", "■ hidden layer 2", "◆ output")[layer]
-        right.text(epochs[-1] + 1, label_at, name, va="center")
-    least = (sizes[0] / sizes[-1]).min()
-    right.set(title=f"Each layer's error signal shrinks, at least {least:.0f}-fold")
-    right.set(xlabel="epoch", ylabel=r"mean $|\delta^l|$", yscale="log")
-    right.set(xlim=(0, epochs[-1] * 1.4), xticks=range(0, epochs[-1] + 1, 10))
+    cbp.LossCurveDisplay.from_estimator(clf, ax=left)
+    cbp.ErrorSignalDisplay(delta_norms=delta_norms).plot(right)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
@@ -80,7 +67,7 @@ def main(path):
     clf = cbp.MLPClassifier(**PARAMETERS, random_state=0)
     clf.set_callbacks(ProgressBar(), deltas).fit(X, y)
     accuracy = clf.score(X_test, y_test)
-    draw(clf.loss_curve_, deltas.epochs, path)
+    draw(clf, deltas.epochs, path)
     own, sklearn = (seconds_to_fit(module, X, y) for module in (cbp, neural_network))
     print(f"test accuracy  {accuracy:.4f} on {len(y_test)} digits not trained on")
     print(f"time of fit    {own:.3f} s; scikit-learn {sklearn:.3f} s, ", end="")

@@ -2,7 +2,7 @@
 
 `MLPClassifier` and `MLPRegressor` stand in for scikit-learn's; `MLPEstimator` is
 both, by its loss; `from_sklearn` takes over what is fitted already; `Network`
-computes z, a and delta and hands them out.
+computes z, a and delta and hands them out; what is in `inspection` looks at them.
 """
 
 from cbp.backprop import Backprop
@@ -10,7 +10,16 @@ from cbp.chain_rule import ChainRule
 from cbp.classifier import MLPClassifier
 from cbp.conversion import from_sklearn
 from cbp.estimator import MLPEstimator
-from cbp.inspection import Diagnosis, GradientCheck, check_gradients, diagnose
+from cbp.inspection import (
+    Diagnosis,
+    ErrorSignalDisplay,
+    GradientCheck,
+    GradientFlowDisplay,
+    LossCurveDisplay,
+    NetworkDisplay,
+    check_gradients,
+    diagnose,
+)
 from cbp.network import Network
 from cbp.recording import Record
 from cbp.regressor import MLPRegressor
@@ -21,11 +30,15 @@ __all__ = [
     "Backprop",
     "ChainRule",
     "Diagnosis",
+    "ErrorSignalDisplay",
     "GradientCheck",
+    "GradientFlowDisplay",
+    "LossCurveDisplay",
     "MLPClassifier",
     "MLPEstimator",
     "MLPRegressor",
     "Network",
+    "NetworkDisplay",
     "Record",
     "check_gradients",
     "diagnose",

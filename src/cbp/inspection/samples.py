@@ -1,5 +1,6 @@
-"""What users give, a model with its X and y, as the equations see it."""
+"""What users give, estimators or networks with X and y, as the equations see it."""
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from cbp.estimator import MLPEstimator
@@ -32,8 +33,24 @@ def network_and_samples(model, X, y, sample_weight=None):
     NotFittedError
         If it is an estimator that is not fitted.
     """
+    check_model(model)
     if isinstance(model, Network):
         return model, X, y, sample_weight
+    return model.network_, *model.network_samples(X, y, sample_weight)
+
+
+def check_model(model):
+    """Refuse what is neither a network nor a fitted estimator of this package.
+
+    Raises
+    ------
+    TypeError
+        If the model is neither.
+    NotFittedError
+        If it is an estimator that is not fitted.
+    """
+    if isinstance(model, Network):
+        return
     if not isinstance(model, MLPEstimator):
         raise TypeError(
             f"model is of the type {type(model).__name__}; give a cbp.Network or a "
@@ -41,4 +58,79 @@ def network_and_samples(model, X, y, sample_weight=None):
             "steps before it transform it; of another estimator see cbp.from_sklearn."
         )
     check_is_fitted(model, "coefs_")
-    return model.network_, *model.network_samples(X, y, sample_weight)
+
+
+def backprop_of(model, X, y):
+    """Both passes through a model, which needs X and y alike.
+
+    Parameters
+    ----------
+    model : Network or fitted MLPEstimator, MLPClassifier, MLPRegressor
+    X, y : as for `network_and_samples`
+
+    Returns
+    -------
+    result : Backprop
+
+    Raises
+    ------
+    ValueError
+        If only one of X and y is given, they do not fit the model, or delta is not
+        finite.
+    TypeError, NotFittedError
+        As `check_model`.
+    """
+    check_model(model)
+    if X is None or y is None:
+        here, missing = ("y", "X") if X is None else ("X", "y")
+        raise ValueError(
+            f"{missing}=None, though {here} is given; error signals need both."
+        )
+    network, X, y, sample_weight = network_and_samples(model, X, y)
+    result = network.backprop(X, y, sample_weight)
+    for layer, delta in enumerate(result.delta[1:], 1):
+        if not np.isfinite(delta).all():
+            raise ValueError(
+                f"delta of layer {layer} is not finite: the weights have grown too "
+                "large. Fit again with a smaller learning_rate_init or a larger alpha."
+            )
+    return result
+
+
+def unit_of(estimator):
+    """What an estimator's curves have one value for: 'epoch' or 'iteration'."""
+    return "iteration" if estimator.solver == "lbfgs" else "epoch"
+
+
+def record_of(model):
+    """What a fit has recorded of each epoch.
+
+    Parameters
+    ----------
+    model : Network or fitted MLPEstimator, MLPClassifier, MLPRegressor
+
+    Returns
+    -------
+    record : object
+        The model's `record_`.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or no epoch is in it.
+    TypeError, NotFittedError
+        As `check_model`.
+    """
+    check_model(model)
+    record = getattr(model, "record_", None)
+    if record is None:
+        raise ValueError(
+            f"X=None, y=None, and this {type(model).__name__} has no record_ of its "
+            'epochs; give X and y, or fit an estimator with record="summary".'
+        )
+    if len(record.grad_norms) == 0:
+        raise ValueError(
+            "record_ holds no epoch: training was interrupted during the first. "
+            "Give X and y, or fit again."
+        )
+    return record
