@@ -6,10 +6,19 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from scipy import sparse
 from sklearn.base import clone
 
-from cbp import MLPClassifier, MLPEstimator, MLPRegressor, Record, from_sklearn
+from cbp import (
+    ErrorSignalDisplay,
+    GradientFlowDisplay,
+    MLPClassifier,
+    MLPEstimator,
+    MLPRegressor,
+    Record,
+    from_sklearn,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -307,3 +316,15 @@ def test_a_record_pickles_prints_and_compares():
     loaded.partial_fit(X, y)
     model.partial_fit(X, y)
     assert loaded.record_ == model.record_
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("Display", [ErrorSignalDisplay, GradientFlowDisplay])
+def test_displays_draw_a_record(Display, solver):
+    X, y, _ = samples()
+    model = estimator(solver=solver).fit(X, y)
+    display = Display.from_estimator(model)
+    drawn = np.transpose([line.get_ydata() for line in display.lines_])
+    norms = "delta_norms" if Display is ErrorSignalDisplay else "grad_norms"
+    np.testing.assert_array_equal(drawn, getattr(model.record_, norms))
+    plt.close(display.figure_)
