@@ -20,7 +20,7 @@ endif
 # What a wheel is made of.
 SOURCES := pyproject.toml setup.py README.md LICENSE $(shell find src \
 	\( -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
-	-o -name '*.h' -o -path '*/simd/*.c' -o -name py.typed \))
+	-o -name '*.h' -o -path '*/simd/*.c' -o -name py.typed -o -path '*/inspection/page/*' \))
 
 .PHONY: help demo test lint bench clean
 .DELETE_ON_ERROR:

@@ -81,7 +81,7 @@ def test_the_package_offers_what_it_promises():
     promised = {"MLPEstimator", "MLPClassifier", "MLPRegressor", "Network", "Backprop"}
     promised |= {"ChainRule", "Diagnosis", "GradientCheck", "Record", "from_sklearn"}
     promised |= {"ErrorSignalDisplay", "GradientFlowDisplay", "LossCurveDisplay"}
-    promised |= {"NetworkDisplay", "check_gradients", "diagnose"}
+    promised |= {"NetworkDisplay", "check_gradients", "diagnose", "explore"}
     assert set(cbp.__all__) == promised
     assert all(hasattr(cbp, name) for name in promised)
 

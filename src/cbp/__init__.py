@@ -19,6 +19,7 @@ from cbp.inspection import (
     NetworkDisplay,
     check_gradients,
     diagnose,
+    explore,
 )
 from cbp.network import Network
 from cbp.recording import Record
@@ -42,5 +43,6 @@ __all__ = [
     "Record",
     "check_gradients",
     "diagnose",
+    "explore",
     "from_sklearn",
 ]

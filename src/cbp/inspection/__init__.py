@@ -9,6 +9,8 @@ changes nothing: `estimator.backprop(X, y)` gives the arrays, these show them.
     diagnosis       what keeps a network from learning, with advice
     evidence        the measures that it rests on
     displays/       pictures, in scikit-learn's way
+    explorer        a page for the browser: backpropagation step by step
+    page_data       what that page shows, chosen and written as JSON; its program: page/
 """
 
 from cbp.inspection.diagnosis import Diagnosis, Finding, diagnose
@@ -19,11 +21,13 @@ from cbp.inspection.displays import (
     NetworkDisplay,
 )
 from cbp.inspection.evidence import LayerReport
+from cbp.inspection.explorer import Explorer, explore
 from cbp.inspection.gradient_check import GradientCheck, TensorCheck, check_gradients
 
 __all__ = [
     "Diagnosis",
     "ErrorSignalDisplay",
+    "Explorer",
     "Finding",
     "GradientCheck",
     "GradientFlowDisplay",
@@ -33,4 +37,5 @@ __all__ = [
     "TensorCheck",
     "check_gradients",
     "diagnose",
+    "explore",
 ]
