@@ -71,10 +71,17 @@ def test_loss_falls_where_the_outputs_change_as_wanted(pair):
     assert np.abs(fall).max() > 1e-5
 
 
-def test_a_classifier_wants_its_class_up_and_the_others_down():
+def test_each_label_wants_its_own_output_up_or_down():
     X, y = draw_samples("log_loss", "logistic")
     wishes = draw_network("log_loss", "logistic").backprop(X, y).wanted_changes()
     np.testing.assert_array_equal(np.sign(wishes), 2 * y - 1)
+
+
+def test_a_class_wants_its_own_output_up_and_has_no_wish_for_the_others():
+    X, y = draw_samples("log_loss", "softmax")
+    result = draw_network("log_loss", "softmax").backprop(X, y)
+    np.testing.assert_array_equal(np.sign(result.wanted_changes()), y)
+    np.testing.assert_array_equal(np.sign(-result.delta[-1]), 2 * y - 1)
 
 
 # -- samples -----------------------------------------------------------------------
@@ -120,6 +127,17 @@ def test_noise_scale_is_variance_over_square_of_the_mean(alpha):
     assert scale == pytest.approx(noise / signal, rel=1e-9)
 
 
+def test_noise_scale_of_weighted_samples():
+    net, (X, y) = draw_network(), draw_samples(n=40)
+    flat, weight = gradients_one_by_one(net, X, y), np.linspace(0.1, 3, 40)
+    p = weight / weight.sum()
+    mean = p @ flat
+    noise = (p @ np.square(flat).sum(axis=1) - mean @ mean) / (1 - p @ p)
+    signal = mean @ mean - p @ p * noise
+    scale = net.backprop(X, y, weight).gradient_noise_scale()
+    assert scale == pytest.approx(noise / signal if signal > 0 else np.inf, rel=1e-9)
+
+
 def test_noise_scale_with_weights_takes_no_notice_of_their_size_or_of_zeros():
     net, (X, y) = draw_network(), draw_samples(n=40)
     y += 3  # a gradient that can be told from noise
@@ -132,11 +150,14 @@ def test_noise_scale_with_weights_takes_no_notice_of_their_size_or_of_zeros():
 def test_noise_scale_at_its_limits():
     net = Network((1, 1), params=[0.0, 0.0])
     ones = np.ones((4, 1))
-    assert net.backprop(ones, [1.0] * 4).gradient_noise_scale() == pytest.approx(0)
+    assert 0 <= net.backprop(ones, [1.0] * 4).gradient_noise_scale() < 1e-12
+    same = draw_network().backprop(np.full((7, 3), 0.3), np.full((7, 3), 0.7))
+    assert 0 <= same.gradient_noise_scale() < 1e-12
     assert net.backprop(ones, [1.0, -1.0, 1.0, -1.0]).gradient_noise_scale() == np.inf
     assert np.isnan(net.backprop(ones, [0.0] * 4).gradient_noise_scale())
-    with pytest.raises(ValueError, match="two samples of positive weight, got 1"):
-        net.backprop(ones, [1.0] * 4, [1, 0, 0, 0]).gradient_noise_scale()
+    for weight in ([1, 0, 0, 0], [1, 1e-17, 0, 0]):
+        with pytest.raises(ValueError, match="needs two samples that count"):
+            net.backprop(ones, [1.0] * 4, weight).gradient_noise_scale()
 
 
 def test_most_influential_samples_pull_hardest_with_their_weights():
@@ -147,10 +168,19 @@ def test_most_influential_samples_pull_hardest_with_their_weights():
     assert list(net.backprop(X, y, weight).most_influential()) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("n_samples", [0, -1, 2.0, None])
-def test_most_influential_wants_a_number_of_samples(n_samples):
+@pytest.mark.parametrize(
+    "n_samples, error",
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (2.0, TypeError),
+        (None, TypeError),
+        (True, TypeError),
+    ],
+)
+def test_most_influential_wants_a_number_of_samples(n_samples, error):
     net = Network((1, 1), params=[0.0, 0.0])
-    with pytest.raises(ValueError, match=f"n_samples={n_samples}"):
+    with pytest.raises(error, match=f"n_samples={n_samples}"):
         net.backprop([[1.0]], [1.0]).most_influential(n_samples)
 
 
@@ -178,10 +208,13 @@ def test_layers_that_do_not_exist_are_refused(method):
 
 def test_result_keeps_what_it_was_computed_with():
     net, (X, y) = draw_network(alpha=0.5), draw_samples()
-    result = net.backprop(X, y)
-    before = result.chain_rule(1, 0, 0).grad
+    weight = np.linspace(1, 2, len(X))
+    result = net.backprop(X, y, weight)
+    before = result.chain_rule(3, 0, 0).grad, result.wanted_changes()
     net.params_ = np.zeros(net.n_params)
-    assert result.chain_rule(1, 0, 0).grad == before
+    y[:], weight[:] = 0, 0
+    assert result.chain_rule(3, 0, 0).grad == before[0]
+    np.testing.assert_array_equal(result.wanted_changes(), before[1])
 
 
 # -- estimators ----------------------------------------------------------------------
@@ -284,11 +317,11 @@ def test_hidden_activations_are_those_of_the_forward_pass(dtype, as_X):
         hidden_layer_sizes=(5, 3), activation="tanh", max_iter=5, random_state=0
     ).fit(X, y)
     est.coefs_[0] = est.coefs_[0] * 2  # as the user has it now
-    result = est.backprop(X, y)
-    for layer in (1, 2):
-        a = est.hidden_activations(as_X(X), layer)
+    hidden = [est.hidden_activations(as_X(X), layer) for layer in (1, 2)]
+    result = est.backprop(as_X(X), y)
+    for a, expected in zip(hidden, result.a[1:3], strict=True):
         assert a.dtype == dtype
-        np.testing.assert_allclose(a, result.a[layer], rtol=1e-5)
+        np.testing.assert_array_equal(a, expected)
 
 
 def test_hidden_activations_of_no_hidden_layer_are_refused():

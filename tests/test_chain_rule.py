@@ -95,6 +95,14 @@ def test_summands_are_one_for_each_node_that_is_fed(pair):
         np.testing.assert_allclose(rule.summands.sum(axis=1), rule.terms.dC0_da)
 
 
+def test_indices_may_be_the_smallest_integers():
+    net = Network((1, 1), params=[1.0, 0.0])
+    result = net.backprop(np.arange(300.0)[:, np.newaxis], np.zeros(300))
+    one = np.int8
+    assert result.chain_rule(one(1), one(0), one(0), one(127)).grad == 127**2
+    assert result.chain_rule(1, 0, 0, np.uint8(255)).grad == 255**2
+
+
 def test_a_sample_has_its_own_terms():
     result = draw_result()
     for layer, k, j in every_weight(SIZES):
@@ -129,6 +137,21 @@ def test_the_worked_example_has_the_numbers_worked_by_hand(hand_result):
         np.array([[0.5 * delta[0], -0.7 * delta[1]]])
     )
     assert hidden.grad == pytest.approx(by_hand.DW1[1][0])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("pair", [("log_loss", "logistic"), ("log_loss", "softmax")])
+def test_outputs_beyond_all_slopes_are_told_by_their_error_signal(pair):
+    net = Network((1, 2), output_activation=pair[1], loss=pair[0])
+    net.params_ = [800.0, -800.0, 0.0, 0.0]
+    result = net.backprop([[1.0], [0.5]], [[0.0, 1.0], [1.0, 0.0]])
+    assert repr(result.chain_rule(1, 0, 0, sample=0)).splitlines()[1:] == [
+        "dC_0/dw^1_jk = dC_0/dz^1_j · dz^1_j/dw^1_jk",
+        "             = 1 · 1",
+        "             = 1",
+    ]
+    assert result.chain_rule(1, 0, 0).grad == result.coef_grads[0][0, 0]
+    assert repr(result.chain_rule(1, 0, 0)).endswith(f"= {result.coef_grads[0][0, 0]}")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -205,6 +228,7 @@ def test_text_of_softmax_has_the_row_of_the_jacobian():
 def test_text_of_all_samples_is_a_table_with_means_and_the_penalty():
     net = Network((1, 1), alpha=4.0, params=[2.0, 0.0])
     rule = net.backprop([[1.0], [3.0]], [1.0, 2.0]).chain_rule(1, 0, 0)
+    assert repr(rule).splitlines()[0].endswith("; mean of 2 samples")
     assert repr(rule).splitlines()[1:] == [
         "sample  dC_0/da^1_j  da^1_j/dz^1_j  dz^1_j/dw^1_jk  dC_0/dw^1_jk",
         "0                 1              1               1             1",
@@ -220,19 +244,28 @@ def test_long_sums_and_tables_are_cut_short_without_losing_the_rest():
     net = Network((1, 1, 10), activation="identity", params=np.ones(22))
     rule = net.backprop(np.ones((20, 1)), np.arange(200).reshape(20, 10))
     one = repr(rule.chain_rule(1, 0, 0, sample=0))
-    # a^2 is 3 (1 * 2 + 1); the six errors farthest from it are y = 9..4 and 0.
-    assert "[4 more: " in one
+    # a^2 is 3 for y = 0, 1, ..., 9: of the errors 2 and -2 the first is shown.
+    shown = "= 1 · 3 + 1 · 2 + 1 · (-3) + 1 · (-4) + 1 · (-5) + 1 · (-6)"
+    assert f"{shown} + [4 more: -2]" in one
     assert one.endswith(f"= {np.sum(3.0 - np.arange(10)):g}")
     lines = repr(rule.chain_rule(1, 0, 0)).splitlines()
     assert [line.split()[0] for line in lines[2:12]] == [*"01234567", "…", "mean"]
+
+
+def test_text_of_weighted_samples_has_their_weighted_mean():
+    net = Network((1, 1), params=[2.0, 0.0])
+    rule = net.backprop([[1.0], [3.0]], [1.0, 2.0], [3.0, 1.0]).chain_rule(1, 0, 0)
+    lines = repr(rule).splitlines()
+    assert lines[0].endswith("; weighted mean of 2 samples")
+    assert lines[4].split() == ["mean", "1.75", "1", "1.5", "3.75"]
 
 
 @pytest.mark.parametrize("sample", [None, 0])
 @pytest.mark.parametrize("layer", [1, 3])
 def test_html_is_well_formed_and_latex_is_balanced(layer, sample):
     rule = draw_result().chain_rule(layer, 0, 0, sample)
-    html = rule._repr_html_().replace("&part;", "∂")
-    for entity in ("alpha", "delta"):
+    html = rule._repr_html_()
+    for entity in ("alpha", "delta", "part", "sum"):
         html = html.replace(f"&{entity};", entity)
     tree = ET.fromstring(html)
     assert len(tree.findall(".//math")) == (1 if sample is None else 2)
@@ -241,7 +274,10 @@ def test_html_is_well_formed_and_latex_is_balanced(layer, sample):
     latex = rule._repr_latex_()
     assert latex.startswith("$") and latex.endswith("$")
     assert latex.count("{") == latex.count("}")
-    assert latex.count(r"\begin{aligned}") == latex.count(r"\end{aligned}") > 0
+    assert latex.count(r"\begin{aligned}") == (1 if sample is None else 2)
+    for environment in ("aligned", "gathered"):
+        begins = latex.count(rf"\begin{{{environment}}}")
+        assert latex.count(rf"\end{{{environment}}}") == begins > 0
 
 
 def test_latex_writes_powers_of_ten_as_such():

@@ -47,6 +47,7 @@ def test_slopes_of_saturated_nodes_keep_their_digits():
     np.testing.assert_allclose(row, np.array([[2, -1, -1]]) * math.exp(-40), rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("activation", OUTPUT_ACTIVATIONS)
 def test_slopes_of_huge_weighted_inputs_are_limits_without_warnings(activation):
     z = np.array([[1e4, -1e4]], np.float32)
@@ -80,12 +81,14 @@ def test_loss_slopes_are_the_slopes_of_the_textbook_loss(loss, output):
         assert slopes[index] == pytest.approx(slope, rel=1e-7, abs=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "loss, output", [p for p in PAIRS if p[0] in ("log_loss", "poisson")]
 )
 def test_loss_slopes_stay_finite_where_the_outputs_are_rounded(loss, output):
     z = np.array([[60.0, -60.0]])
     a = outputs(output, z)
+    assert not np.isfinite(loss_slopes(loss, output, -20 * z, a, np.ones_like(z))).all()
     for y in ([[1.0, 0.0]], [[0.0, 1.0]]):
         y = np.array(y)
         slopes = loss_slopes(loss, output, z, a, y)

@@ -46,7 +46,7 @@ class Propagator:
         z_out: Sequence[Reals],
         a_out: Sequence[Reals],
         delta_out: Sequence[Reals],
-        input_grads_out: Reals,
+        input_grads_out: Reals | None,
     ) -> None: ...
     def use_summary(self) -> None: ...
     def summary(

@@ -282,17 +282,22 @@ cdef class Propagator:
     def inspect(
         self, params, X, y, sample_losses_out, z_out, a_out, delta_out, input_grads_out
     ):
-        """Every z, a, delta (n, n_l), C_0 (n,) and dC_0/dx (n, n_0), row by row."""
+        """Every z, a, delta (n, n_l), C_0 (n,) and dC_0/dx (n, n_0), row by row.
+
+        input_grads_out may be None: nobody wants dC_0/dx.
+        """
         cdef Net *net = &self.run.net
         cdef Layer *layer
         cdef Py_ssize_t start = 0, n, l
         cdef Rows rows
         cdef char *losses
+        cdef bint wants_input_grads = input_grads_out is not None
         self._hold_samples(X, y, None)
         n = self.run.samples.n
         z_out, a_out, delta_out = tuple(z_out), tuple(a_out), tuple(delta_out)
         losses = <char *>self._data("sample_losses_out", sample_losses_out, (n,), True)
-        self._data("input_grads_out", input_grads_out, (n, net.layer[0].n), True)
+        if wants_input_grads:
+            self._data("input_grads_out", input_grads_out, (n, net.layer[0].n), True)
         for name, arrays in (
             ("z_out", z_out), ("a_out", a_out), ("delta_out", delta_out)
         ):
@@ -300,7 +305,7 @@ cdef class Propagator:
                 raise ValueError(f"{name} has {len(arrays)} arrays, not {net.L}.")
             for l in range(net.L):
                 self._data(f"{name}[{l}]", arrays[l], (n, net.layer[l + 1].n), True)
-        if self.input_workspace is None:
+        if wants_input_grads and self.input_workspace is None:
             self.input_workspace = laid_out(&self.run, lay_out_input_gradient)
         self._load_params(params, True)
         while start < n:
@@ -311,9 +316,11 @@ cdef class Propagator:
                 forward_pass(net, rows, True)
                 output_error(net, rows, True)
                 backward_pass(net, rows)
-                input_gradient(net, rows)
+                if wants_input_grads:
+                    input_gradient(net, rows)
                 net.k.pick(rows.n, NULL, net.losses, losses + start * net.itemsize)
-            self._copy_rows(start, rows.n, 0, net.layer[0].delta, input_grads_out)
+            if wants_input_grads:
+                self._copy_rows(start, rows.n, 0, net.layer[0].delta, input_grads_out)
             for l in range(1, net.L + 1):
                 layer = &net.layer[l]
                 self._copy_rows(start, rows.n, l, layer.z, z_out[l - 1])

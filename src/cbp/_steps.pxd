@@ -313,7 +313,9 @@ cdef inline void update(
 cdef inline double mean_loss(
     const Run *run, const Place *place, double squares
 ) noexcept nogil:
-    return (place.loss + run.alpha / 2 * squares) / place.weight
+    # Without penalty weights may be so large that their squares overflow.
+    cdef double penalty = run.alpha / 2 * squares if run.alpha > 0 else 0
+    return (place.loss + penalty) / place.weight
 
 
 cdef inline void close_batch(

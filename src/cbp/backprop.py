@@ -37,7 +37,7 @@ class Backprop:
     z : list of ndarray of shape (n, n_l)
         Weighted inputs; ``z[0]`` is None.
     a : list of ndarray of shape (n, n_l)
-        Activations; ``a[0]`` is X, in CSR form if it is sparse.
+        Activations; ``a[0]`` is X, in CSR form if it is sparse, and no copy of it.
     delta : list of ndarray of shape (n, n_l)
         Error signals dC_0/dz^l per sample, unweighted and not divided by n;
         ``delta[0]`` is None.
@@ -46,7 +46,7 @@ class Backprop:
     intercept_grads : list of L ndarrays of shape (n_l,)
         Gradient of `loss` in the intercepts of layer l, at index l - 1.
     input_grads : ndarray of shape (n, n_0)
-        dC_0/dx of each sample.
+        dC_0/dx of each sample. Of a sparse X it is computed, dense, when asked for.
     y : ndarray of shape (n, n_L)
         The targets, as the network sees them.
     sample_weight : ndarray of shape (n,) or None
@@ -77,7 +77,7 @@ class Backprop:
     delta: list
     coef_grads: list
     intercept_grads: list
-    input_grads: np.ndarray
+    _input_grads: np.ndarray | None
     y: np.ndarray
     sample_weight: np.ndarray | None
     network: Network
@@ -92,6 +92,13 @@ class Backprop:
                 f"mean |delta| {size:.3g}, mean |dC/dw| {gradient:.3g}"
             )
         return "\n".join(lines)
+
+    @property
+    def input_grads(self):
+        """dC_0/dx of each sample."""
+        if self._input_grads is None:
+            return self.delta[1] @ self.network.coefs_[0].T
+        return self._input_grads
 
     # -- one derivative at a time ------------------------------------------------
 
@@ -110,8 +117,8 @@ class Backprop:
 
         Raises
         ------
-        IndexError
-            If there is no such layer.
+        IndexError, TypeError
+            If there is no such layer, or it is not an integer.
         """
         check_index("layer", layer, 1, self._L)
         return activation_slopes(self._activation(layer), self.z[layer])
@@ -132,8 +139,8 @@ class Backprop:
 
         Raises
         ------
-        IndexError
-            If there is no such layer.
+        IndexError, TypeError
+            If there is no such layer, or it is not an integer.
         """
         check_index("layer", layer, 0, self._L)
         if layer == 0:
@@ -146,17 +153,16 @@ class Backprop:
         )
 
     def chain_rule(self, layer, k, j, sample=None):
-        """The derivative of the loss in one weight, term by term.
+        """The derivative in one weight, ``coefs_[layer - 1][k, j]``, term by term.
 
         Parameters
         ----------
         layer : int
             l, from 1 to L.
         k : int
-            The node of layer l - 1 from which the weight leads,
+            The node of layer l - 1 from which the weight leads.
         j : int
-            the node of layer l to which it leads: the weight is
-            ``coefs_[layer - 1][k, j]``.
+            The node of layer l to which it leads.
         sample : int, default=None
             Which row of X; None for all of them, and their mean.
 
@@ -168,56 +174,118 @@ class Backprop:
 
         Raises
         ------
-        IndexError
-            If there is no such layer, node or sample; naming those there are.
+        IndexError, TypeError
+            If there is no such layer, node or sample, naming those there are, or one
+            is not an integer.
         """
-        check_index("layer", layer, 1, self._L)
+        layer = check_index("layer", layer, 1, self._L)
         sizes = self.network.layer_sizes
-        check_index("k", k, 0, sizes[layer - 1] - 1, f"nodes of layer {layer - 1}")
-        check_index("j", j, 0, sizes[layer] - 1, f"nodes of layer {layer}")
+        k = check_index("k", k, 0, sizes[layer - 1] - 1, f"nodes of layer {layer - 1}")
+        j = check_index("j", j, 0, sizes[layer] - 1, f"nodes of layer {layer}")
+        rows = slice(None)
         if sample is not None:
-            check_index("sample", sample, 0, len(self.sample_losses) - 1)
-        rows = slice(None) if sample is None else slice(sample, sample + 1)
-        is_output = layer == self._L
-        w = self.network.coefs_[layer - 1][k, j]
+            sample = check_index("sample", sample, 0, len(self.sample_losses) - 1)
+            rows = slice(sample, sample + 1)
+        if layer == self._L:
+            return self._rule_of_output(k, j, sample, rows)
+        return self._rule_of_hidden(layer, k, j, sample, rows)
+
+    def _rule_of_hidden(self, layer, k, j, sample, rows):
+        weights_above = self.network.coefs_[layer][j].astype(np.float64)
+        delta_above = self.delta[layer + 1][rows].astype(np.float64)
+        slopes = activation_slopes(self.network.activation, self.z[layer][rows, j])
+        upper = delta_above @ weights_above, slopes
+        above = {"weights_above": weights_above, "delta_above": delta_above}
+        return self._rule(layer, k, j, sample, rows, upper, **above)
+
+    def _rule_of_output(self, k, j, sample, rows):
+        z, slopes = self.z[-1][rows], self.activation_grads(self._L)[rows]
+        activation = self.network.output_activation
+        is_coupled = activation == "softmax"
+        if is_coupled:
+            upper = slopes, softmax_row(z, j)
+        else:
+            upper = slopes[:, j], activation_slopes(activation, z[:, j])
+        return self._rule(self._L, k, j, sample, rows, upper, is_coupled=is_coupled)
+
+    def _rule(
+        self,
+        layer,
+        k,
+        j,
+        sample,
+        rows,
+        upper,
+        *,
+        weights_above=None,
+        delta_above=None,
+        is_coupled=False,
+    ):
+        """`upper` are the first two factors, dC_0/da^l_j and da^l_j/dz^l_j."""
+        w = float(self.network.coefs_[layer - 1][k, j])
+        delta = self.delta[layer][rows, j].astype(np.float64)
+        dz_dw = self._activation_of(layer - 1, k)[rows]
+        is_one = sample is not None
         return ChainRule(
             layer=layer,
             k=k,
             j=j,
             sample=sample,
-            weight=float(w),
-            terms=self._terms(layer, k, j, rows),
-            delta=self.delta[layer][rows, j].astype(np.float64),
-            weights_above=None
-            if is_output
-            else np.float64(self.network.coefs_[layer][j]),
-            delta_above=None if is_output else np.float64(self.delta[layer + 1][rows]),
-            sample_weight=None if sample is not None else self.sample_weight,
-            penalty=0.0 if sample is not None else self._shrinkage * float(w),
-            is_coupled=is_output and self.network.output_activation == "softmax",
+            weight=w,
+            terms=Terms(*upper, dz_dw, dz_dw * delta),
+            delta=delta,
+            weights_above=weights_above,
+            delta_above=delta_above,
+            sample_weight=None if is_one else self.sample_weight,
+            penalty=0.0 if is_one else self.shrinkage * w,
+            is_coupled=is_coupled,
         )
-
-    def _terms(self, layer, k, j, rows):
-        """The three factors and their product, of the samples `rows`."""
-        if layer < self._L:
-            above = np.float64(self.delta[layer + 1][rows])
-            dC0_da = above @ np.float64(self.network.coefs_[layer][j])
-        else:
-            dC0_da = self.activation_grads(layer)[rows]
-        z = self.z[layer][rows]
-        if self._activation(layer) == "softmax":
-            da_dz = softmax_row(z, j)
-        else:
-            da_dz = activation_slopes(self._activation(layer), z[:, j])
-            dC0_da = dC0_da if dC0_da.ndim == 1 else dC0_da[:, j]
-        dz_dw = self._activation_of(layer - 1, k)[rows]
-        return Terms(dC0_da, da_dz, dz_dw, dz_dw * self.delta[layer][rows, j])
 
     def _activation_of(self, layer, k):
         """a^l_k of every sample, in float64."""
         a = self.a[layer]
         column = a[:, [k]].toarray()[:, 0] if issparse(a) else a[:, k]
         return column.astype(np.float64)
+
+    # -- the mean over the samples -------------------------------------------------
+
+    @property
+    def shares(self):
+        """v_i / S: the share of each sample in the mean, (n,), in float64."""
+        n = len(self.sample_losses)
+        if self.sample_weight is None:
+            return np.full(n, 1 / n)
+        weight = self.sample_weight.astype(np.float64)
+        return weight / weight.sum()
+
+    @property
+    def shrinkage(self):
+        """alpha / S: the gradient of the penalty is this times the weight."""
+        if self.sample_weight is None:
+            return self.network.alpha / len(self.sample_losses)
+        return self.network.alpha / self.sample_weight.sum(dtype=np.float64)
+
+    def mean_grads(self, layer):
+        """Gradients of the weighted mean of C_0, without the penalty.
+
+        Parameters
+        ----------
+        layer : int
+            l, from 1 to L.
+
+        Returns
+        -------
+        dW : ndarray of shape (n_{l-1}, n_l), float64
+        db : ndarray of shape (n_l,), float64
+
+        Raises
+        ------
+        IndexError, TypeError
+            If there is no such layer, or it is not an integer.
+        """
+        check_index("layer", layer, 1, self._L)
+        delta = self.shares[:, np.newaxis] * self.delta[layer]
+        return self.a[layer - 1].T @ delta, delta.sum(axis=0)
 
     # -- what each sample wants ----------------------------------------------------
 
@@ -226,8 +294,9 @@ class Backprop:
 
         Its sign is the direction in which the activation of the output node has to go
         for C_0 to fall, its size by how much C_0 falls per unit. With log_loss on
-        softmax outputs only the sample's own class occurs in C_0; the others are pushed
-        down with it, as -delta^L, the change that z^L should make, shows.
+        softmax outputs the other classes have no part in C_0 and get 0 here, though
+        their outputs fall as the own class rises: -delta^L, the change wanted of z^L,
+        shows that.
 
         Returns
         -------
@@ -252,8 +321,8 @@ class Backprop:
 
         Raises
         ------
-        IndexError
-            If there is no such layer.
+        IndexError, TypeError
+            If there is no such layer, or it is not an integer.
         """
         check_index("layer", layer, 1, self._L)
         a = self.a[layer - 1]
@@ -263,8 +332,8 @@ class Backprop:
     def sample_grad_norms(self, layer=None):
         """The Euclidean norm of each sample's gradient, without making the gradients.
 
-        dC_0/dw^l = a^{l-1} delta^l is a product of two vectors; its norm is the product
-        of theirs (Goodfellow, arXiv:1510.01799).
+        dC_0/dw^l = a^{l-1} delta^l is an outer product of two vectors; its norm is the
+        product of theirs (Goodfellow, arXiv:1510.01799).
 
         Parameters
         ----------
@@ -278,8 +347,8 @@ class Backprop:
 
         Raises
         ------
-        IndexError
-            If there is no such layer.
+        IndexError, TypeError
+            If there is no such layer, or it is not an integer.
         """
         if layer is not None:
             check_index("layer", layer, 1, self._L)
@@ -294,9 +363,10 @@ class Backprop:
         """The batch size at which the gradient's noise is as large as the gradient.
 
         tr(Sigma) / ||G||^2 with G the mean and Sigma the covariance of the gradients of
-        single samples, both without penalty, estimated without bias. Batches far below
-        it mostly follow noise; far above it a larger batch hardly improves a step
-        (McCandlish et al. 2018, arXiv:1812.06162, section 2.2 and appendix A.1).
+        single samples, without penalty. Both are estimated without bias, if the weights
+        do not depend on the samples; their ratio is not. Batches far below it mostly
+        follow noise; far above it a larger batch hardly improves a step (McCandlish et
+        al. 2018, arXiv:1812.06162, section 2.2 and appendix A.1).
 
         Returns
         -------
@@ -307,25 +377,25 @@ class Backprop:
         Raises
         ------
         ValueError
-            With fewer than two samples of any weight.
+            Unless at least two samples have weight.
         """
-        p = self._shares
-        if np.count_nonzero(p) < 2:
+        p = self.shares
+        repeats = p @ p  # 1/n without weights
+        if 1 - repeats < 1e-9:
             raise ValueError(
-                "gradient_noise_scale needs two samples of positive weight, got "
-                f"{np.count_nonzero(p)}; call backprop with more rows."
+                f"gradient_noise_scale needs two samples that count, got {len(p)} of "
+                "which one has all the weight; call backprop with more rows."
             )
         mean_square = p @ self.sample_grad_norms() ** 2
         square_of_mean = sum(
             np.vdot(grad, grad)
             for layer in range(1, self._L + 1)
-            for grad in self._mean_grads(layer)
+            for grad in self.mean_grads(layer)
         )
-        repeats = p @ p  # 1/n without weights
-        noise = (mean_square - square_of_mean) / (1 - repeats)
-        signal = square_of_mean - repeats * noise
         if mean_square == 0:
             return float("nan")
+        noise = max(0.0, (mean_square - square_of_mean) / (1 - repeats))
+        signal = square_of_mean - repeats * noise
         return float(noise / signal) if signal > 0 else float("inf")
 
     def most_influential(self, n_samples=10):
@@ -346,12 +416,13 @@ class Backprop:
 
         Raises
         ------
-        ValueError
-            If `n_samples` is not an integer >= 1.
+        TypeError, ValueError
+            If `n_samples` is not an integer, or below 1.
         """
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples={n_samples!r} must be an integer >= 1.")
-        pull = self._shares * self.sample_grad_norms()
+        check_integer("n_samples", n_samples)
+        if n_samples < 1:
+            raise ValueError(f"n_samples={n_samples} must be at least 1.")
+        pull = self.shares * self.sample_grad_norms()
         return np.argsort(-pull, kind="stable")[:n_samples]
 
     # -- what the above have in common -----------------------------------------------
@@ -364,30 +435,9 @@ class Backprop:
         net = self.network
         return net.output_activation if layer == self._L else net.activation
 
-    @property
-    def _shares(self):
-        """v_i / S, the share of each sample in the mean."""
-        n = len(self.sample_losses)
-        if self.sample_weight is None:
-            return np.full(n, 1 / n)
-        weight = self.sample_weight.astype(np.float64)
-        return weight / weight.sum()
-
-    @property
-    def _shrinkage(self):
-        """alpha / S: the gradient of the penalty is this times the weight."""
-        if self.sample_weight is None:
-            return self.network.alpha / len(self.sample_losses)
-        return self.network.alpha / self.sample_weight.sum(dtype=np.float64)
-
-    def _mean_grads(self, layer):
-        """Gradients of the mean loss of a layer, without the penalty, in float64."""
-        delta = self._shares[:, np.newaxis] * self.delta[layer]
-        return self.a[layer - 1].T @ delta, delta.sum(axis=0)
-
 
 def check_index(name, index, first, last, of=None):
-    """Refuse an index outside first..last.
+    """The index as a Python int; refused outside first..last.
 
     Raises
     ------
@@ -396,13 +446,19 @@ def check_index(name, index, first, last, of=None):
     TypeError
         If it is not an integer.
     """
-    if not isinstance(index, Integral) or isinstance(index, bool):
-        raise TypeError(f"{name}={index!r} must be an integer.")
+    check_integer(name, index)
     if not first <= index <= last:
         what = of or {"layer": "layers", "sample": "samples"}[name]
         raise IndexError(
             f"{name}={index} does not exist; {what} go from {first} to {last}."
         )
+    return int(index)  # a NumPy integer may be too small for what is made of it
+
+
+def check_integer(name, value):
+    """Refuse what is no integer, with a TypeError; truth values are none."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} must be an integer.")
 
 
 def _row_squares(matrix):

@@ -1,4 +1,4 @@
-"""The derivative of the loss in one weight, factor by factor, with its numbers.
+"""The derivative of the loss in one weight, factor by factor.
 
     dC_0/dw^l_jk = dC_0/da^l_j · da^l_j/dz^l_j · dz^l_j/dw^l_jk
 
@@ -11,6 +11,8 @@ node m of the next layer, which a^l_j feeds:
 Softmax couples the outputs: z^L_j moves each a^L_m, and the first two factors become
 
     delta^L_j = sum_m dC_0/da^L_m · da^L_m/dz^L_j
+
+`rule_in_words.py` writes all this with the numbers filled in.
 """
 
 from dataclasses import dataclass
@@ -18,11 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cbp.formula import Latex, MathML, Text, six_digits
+from cbp.formula import Latex, MathML, Text
+from cbp.rule_in_words import equations, table, title
 from cbp.tables import html_table, text_table
-
-#: Summands that are shown one by one, and samples that are listed.
-MOST_SUMMANDS, MOST_SAMPLES = 6, 8
 
 
 class Terms(NamedTuple):
@@ -55,7 +55,8 @@ class ChainRule:
         Of each sample, in float64. ``terms.dC0_da`` and ``terms.da_dz`` have shape
         (n,), for softmax outputs (n, n_L): all dC_0/da^L_m and the row da^L_m/dz^L_j of
         the Jacobian. ``terms.dz_dw``, which is a^{l-1}_k, and the product
-        ``terms.dC0_dw`` have shape (n,). With a `sample`, n is 1.
+        ``terms.dC0_dw`` have shape (n,). With a `sample`, n is 1. The product is finite
+        also where z^L is so large (beyond some 700) that dC_0/da^L is not.
     delta : ndarray of shape (n,)
         delta^l_j, the product of the first two factors, or their sum of products.
     weights_above : ndarray of shape (n_{l+1},) or None
@@ -89,12 +90,13 @@ class ChainRule:
 
         The mean of the products is not the product of the means.
         """
-        return Terms(
-            *(
-                np.average(term, axis=0, weights=self.sample_weight)
-                for term in self.terms
+        with np.errstate(invalid="ignore"):  # inf - inf, where dC_0/da is not finite
+            return Terms(
+                *(
+                    np.average(term, axis=0, weights=self.sample_weight)
+                    for term in self.terms
+                )
             )
-        )
 
     @property
     def grad(self):
@@ -108,150 +110,22 @@ class ChainRule:
         ndarray of shape (n, n_{l+1}), or (n, n_L); None where there is no sum.
         """
         if self.is_coupled:
-            return self.terms.dC0_da * self.terms.da_dz
+            with np.errstate(invalid="ignore"):  # inf times 0
+                return self.terms.dC0_da * self.terms.da_dz
         if self.weights_above is None:
             return None
         return self.weights_above * self.delta_above
 
-    # -- as people read it ---------------------------------------------------------
-
     def __repr__(self):
-        parts = [self._title, *(self._equations(Text()) if self._is_one else [])]
-        if not self._is_one:
-            parts += [text_table(*self._table), *self._mean_equations(Text())]
-        return "\n".join(parts)
+        listed = [] if self.sample is not None else [text_table(*table(self))]
+        return "\n".join([title(self), *listed, self._formula(Text())])
 
     def _repr_latex_(self):
-        return "$\\displaystyle " + r" \\[1ex] ".join(self._formulas(Latex())) + "$"
+        return self._formula(Latex())
 
     def _repr_html_(self):
-        table = "" if self._is_one else html_table(*self._table)
-        return (
-            f"<div><p>{self._title}</p>{table}{''.join(self._formulas(MathML()))}</div>"
-        )
+        listed = "" if self.sample is not None else html_table(*table(self))
+        return f"<div><p>{title(self)}</p>{listed}{self._formula(MathML())}</div>"
 
-    @property
-    def _is_one(self):
-        return self.sample is not None
-
-    def _formulas(self, style):
-        return self._equations(style) if self._is_one else self._mean_equations(style)
-
-    @property
-    def _title(self):
-        below, layer, k, j = self.layer - 1, self.layer, self.k, self.j
-        samples = f"sample {self.sample}"
-        if not self._is_one:
-            samples = f"mean of {len(self.delta)} samples"
-        return (
-            f"w^{layer}_jk = coefs_[{below}][{k}, {j}] = {six_digits(self.weight)}, "
-            f"node k={k} of layer {below} to node j={j} of layer {layer}; {samples}"
-        )
-
-    def _equations(self, style):
-        """The product, and the sum in it if there is one, of the one sample."""
-        symbols = self._symbols(style)
-        C_0, a, z, w = (symbols[name] for name in ("C_0", "a", "z", "w"))
-        dC0_dw = style.partial(C_0, w)
-        dz_dw, dC0_dw_value = self.terms.dz_dw[0], self.terms.dC0_dw[0]
-        if self.is_coupled:
-            factors = [style.partial(C_0, z), style.partial(z, w)]
-            values = [self.delta[0], dz_dw]
-        else:
-            slopes = style.partial(C_0, a), style.partial(a, z), style.partial(z, w)
-            factors, values = list(slopes), [term[0] for term in self.terms[:3]]
-        product = style.equations(
-            dC0_dw,
-            [
-                style.times.join(factors),
-                style.product(values),
-                style.number(dC0_dw_value),
-            ],
-        )
-        return [product] if self.summands is None else [product, self._sum(style)]
-
-    def _sum(self, style):
-        """The sum over the nodes m: of the next layer, or of the softmax outputs."""
-        symbols = self._symbols(style)
-        if self.is_coupled:
-            left = style.partial(symbols["C_0"], symbols["z"])
-            factors = (
-                style.partial(symbols["C_0"], symbols["a_m"]),
-                style.partial(symbols["a_m"], symbols["z"]),
-            )
-            pairs = np.stack([self.terms.dC0_da[0], self.terms.da_dz[0]], axis=1)
-        else:
-            left = style.partial(symbols["C_0"], symbols["a"])
-            factors = symbols["w_mj"], symbols["delta_m"]
-            pairs = np.stack([self.weights_above, self.delta_above[0]], axis=1)
-        summands = self.summands[0]
-        shown = np.sort(np.argsort(-np.abs(summands), kind="stable")[:MOST_SUMMANDS])
-        written = style.sum_of_products([pairs[m] for m in shown])
-        left_out = np.delete(summands, shown)
-        if left_out.size:
-            rest = style.rest(left_out.size, left_out.sum())
-            written = style.plus.join([written, rest])
-        return style.equations(
-            left,
-            [
-                style.sum_over("m", style.times.join(factors)),
-                written,
-                style.number(summands.sum()),
-            ],
-        )
-
-    def _mean_equations(self, style):
-        """The mean over the samples, and the penalty."""
-        symbols = self._symbols(style)
-        C_0, w = symbols["C_0"], symbols["w"]
-        left = style.partial(style.symbol("C"), w)
-        mean = style.mean_over("i", style.partial(C_0, w))
-        if not self.penalty:
-            return [style.equations(left, [mean, style.number(self.grad)])]
-        shrinkage = style.fraction(style.symbol("alpha"), style.symbol("S"))
-        values = [style.number(self.mean.dC0_dw), style.operand(self.penalty)]
-        return [
-            style.equations(
-                left,
-                [
-                    style.plus.join([mean, style.times.join([shrinkage, w])]),
-                    style.plus.join(values),
-                    style.number(self.grad),
-                ],
-            )
-        ]
-
-    def _symbols(self, style):
-        l, symbol = self.layer, style.symbol  # noqa: E741, the layer
-        return {
-            "C_0": symbol("C", None, "0"),
-            "a": symbol("a", l, "j"),
-            "z": symbol("z", l, "j"),
-            "w": symbol("w", l, "jk"),
-            "a_m": symbol("a", l, "m"),
-            "w_mj": symbol("w", l + 1, "mj"),
-            "delta_m": symbol("delta", l + 1, "m"),
-        }
-
-    @property
-    def _table(self):
-        """Header and rows: the factors of the first samples, and the means of all."""
-        l = self.layer  # noqa: E741, the layer
-        if self.is_coupled:
-            names = [f"dC_0/dz^{l}_j"]
-            columns = [self.delta]
-        else:
-            names = [f"dC_0/da^{l}_j", f"da^{l}_j/dz^{l}_j"]
-            columns = [self.terms.dC0_da, self.terms.da_dz]
-        names += [f"dz^{l}_j/dw^{l}_jk", f"dC_0/dw^{l}_jk"]
-        columns += [self.terms.dz_dw, self.terms.dC0_dw]
-        n = len(self.delta)
-        rows = [
-            [str(i), *(six_digits(column[i]) for column in columns)]
-            for i in range(min(n, MOST_SAMPLES))
-        ]
-        if n > MOST_SAMPLES:
-            rows.append(["…", *["…"] * len(columns)])
-        means = (np.average(column, weights=self.sample_weight) for column in columns)
-        rows.append(["mean", *map(six_digits, means)])
-        return ["sample", *names], rows
+    def _formula(self, style):
+        return style.display(equations(self, style))

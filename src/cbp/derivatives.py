@@ -71,16 +71,18 @@ def loss_slopes(loss, output_activation, z, a, y):
     loss, output_activation : str
         A pair of `functions.LOSSES`.
     z, a, y : ndarray of shape (n, n_L)
-        z^L, a^L and the targets.
+        z^L, a^L and the targets, which are 0 or 1 for log_loss.
 
     Returns
     -------
     slopes : ndarray of shape (n, n_L), float64
+        Infinite where e^|z| is.
     """
     z, a, y = (np.asarray(values, np.float64) for values in (z, a, y))
     with np.errstate(over="ignore"):
         if loss == "poisson":  # 1 - y/a, and 1 where y is 0
-            return 1.0 - np.where(y > 0, y * np.exp(-z), 0.0)
+            inverse = np.exp(-z, out=np.zeros_like(z), where=y > 0)
+            return 1.0 - y * inverse
         if loss == "log_loss" and output_activation == "softmax":  # -y/a
             return np.where(
                 y > 0, -np.exp(logsumexp(z, axis=1, keepdims=True) - z), 0.0

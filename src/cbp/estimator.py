@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from cbp.callbacks import FitTask
-from cbp.fitted import FittedMLP, check_weights
+from cbp.fitted import FittedMLP
 from cbp.fitting import OPTIONAL, Fit
 from cbp.functions import ACTIVATIONS, LOSSES
 from cbp.targets import (
@@ -30,6 +30,7 @@ from cbp.targets import (
     learn_labels,
     number_targets,
 )
+from cbp.validation import check_samples
 
 
 def trains_by_epochs(estimator):
@@ -294,6 +295,9 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
         "record": [None, StrOptions({"summary"})],
     }
 
+    #: Dtypes of X that training keeps; any other becomes the first of them.
+    _dtypes = (np.float64, np.float32)
+
     # What a notebook shows links to scikit-learn's page of the same parameters.
     _doc_link_module = "cbp"
     _doc_link_template = (
@@ -475,8 +479,15 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
         """Check and encode what the user gave; returns the `Fit`."""
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
-        X, y = self._validate_data(X, y, goes_on, self.loss != "log_loss")
-        sample_weight = check_weights(sample_weight, X)
+        X, y, sample_weight = check_samples(
+            self,
+            X,
+            y,
+            sample_weight,
+            dtype=self.network_.dtype if goes_on else self._dtypes,
+            reset=not goes_on,
+            y_is_numeric=self.loss != "log_loss",
+        )
         if self.loss == "log_loss":
             distinct = distinct_labels(y)
             encoding = self._learn_labels(distinct, classes, goes_on, incremental)

@@ -1,7 +1,7 @@
 """`FittedMLP`: what a fitted estimator can be asked, and how it is saved.
 
-It predicts, shows what its network computed, and is pickled. Knows no parameter of
-training and does not train: `estimator.MLPEstimator` does.
+It predicts, shows what its network computes, and is pickled. It goes by the fitted
+attributes; the parameters of training and the training itself are in `estimator.py`.
 
 A fitted estimator consists of its parameters, plain numbers, strings, lists, arrays,
 dataclasses of these, scikit-learn's binarizer of labels, and one `Network`, of which
@@ -9,19 +9,15 @@ dataclasses of these, scikit-learn's binarizer of labels, and one `Network`, of 
 from the two lists afterwards.
 """
 
-from numbers import Real
-
 import numpy as np
-from scipy.sparse import issparse
 from scipy.special import log_expit, log_softmax
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cbp.fitting import Restored
-from cbp.network import Network, check_sample_weight, count_params, sparse_rows
+from cbp.network import Network, count_params
 from cbp.targets import (
     distinct_labels,
     indicators,
@@ -30,6 +26,7 @@ from cbp.targets import (
     number_targets,
 )
 from cbp.threads import threads_for
+from cbp.validation import check_samples
 
 
 def _loss(estimator):
@@ -49,9 +46,6 @@ def _predicts_classes(estimator):
 
 class FittedMLP(BaseEstimator):
     """The part of `MLPEstimator` that goes by the fitted attributes."""
-
-    #: Dtypes of X that training keeps; any other becomes the first of them.
-    _dtypes = (np.float64, np.float32)
 
     # -- predict ---------------------------------------------------------------
 
@@ -278,8 +272,15 @@ class FittedMLP(BaseEstimator):
         """
         network = self._current_network()
         classifies = network.loss == "log_loss"
-        X, y = self._validate_data(X, y, True, not classifies)
-        sample_weight = check_weights(sample_weight, X)
+        X, y, sample_weight = check_samples(
+            self,
+            X,
+            y,
+            sample_weight,
+            dtype=network.dtype,
+            reset=False,
+            y_is_numeric=not classifies,
+        )
         if not classifies:
             return X, number_targets(y, X.dtype, network.loss), sample_weight
         distinct = distinct_labels(y)
@@ -361,24 +362,6 @@ class FittedMLP(BaseEstimator):
             reset=False,
         )
 
-    def _validate_data(self, X, y, goes_on, y_is_numeric):
-        """X as the kernels read it; y checked, but as the user means it."""
-        X, y = validate_data(
-            self,
-            _native(X),
-            y,
-            accept_sparse=["csr", "csc"],
-            dtype=self._current_network().dtype if goes_on else self._dtypes,
-            multi_output=True,
-            y_numeric=y_is_numeric,
-            reset=not goes_on,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if issparse(X):
-            return sparse_rows(X, X.dtype), y
-        return np.require(X, requirements=["C_CONTIGUOUS", "ALIGNED"]), y
-
     # -- pickle and copy -------------------------------------------------------
 
     def __getstate__(self):
@@ -404,22 +387,6 @@ class FittedMLP(BaseEstimator):
         self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         if state.get("_restored") is not None:
             self._restored = Restored(network.copy_params(), state["_restored"])
-
-
-def check_weights(sample_weight, X):
-    """The weights of the rows of X, a number standing for all; None for none."""
-    if sample_weight is None:
-        return None
-    if isinstance(sample_weight, Real):
-        sample_weight = np.full(X.shape[0], sample_weight)
-    return check_sample_weight(sample_weight, X.shape[0], X.dtype)
-
-
-def _native(X):
-    """X in this machine's byte order, so that its dtype is seen to be float32."""
-    if isinstance(X, np.ndarray) and X.dtype.kind == "f" and not X.dtype.isnative:
-        return X.astype(X.dtype.newbyteorder("="))
-    return X
 
 
 def _sizes(coefs):

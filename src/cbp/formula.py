@@ -1,9 +1,14 @@
 """Formulas with numbers, written as text, as LaTeX and as MathML.
 
-Who shows a formula says once, to a style, what it consists of; each style has the same
-methods, and decides how that looks. Indices are letters or digits, one each: what the
-letters stand for is said beside the formula.
+Who shows a formula says once, to a `Style`, what it consists of; each style decides how
+that looks. Indices are letters or digits, one each: what the letters stand for is said
+beside the formula.
 """
+
+from abc import ABC, abstractmethod
+
+#: Names of symbols that are letters of the Greek alphabet.
+GREEK = ("alpha", "delta")
 
 
 def six_digits(value):
@@ -11,44 +16,51 @@ def six_digits(value):
     return f"{value + 0.0:.6g}"  # -0.0 is 0
 
 
-class Text:
-    """Plain text: dC_0/dw^2_jk."""
+class Style(ABC):
+    """How formulas are written: what every style has, and what each decides."""
 
-    plus, times = " + ", " · "
+    plus: str
+    times: str
 
+    @abstractmethod
     def symbol(self, name, layer=None, indices=""):
         """name with the layer above and the indices below."""
-        upper = "" if layer is None else f"^{layer}"
-        return f"{name}{upper}_{indices}" if indices else f"{name}{upper}"
 
+    @abstractmethod
     def partial(self, top, bottom):
         """The derivative of top in bottom."""
-        return f"d{top}/d{bottom}"
 
+    @abstractmethod
     def fraction(self, top, bottom):
-        return f"{top}/{bottom}"
+        """top / bottom."""
 
+    @abstractmethod
     def number(self, value):
-        return six_digits(value)
+        """A number to six digits."""
 
+    @abstractmethod
     def group(self, inner):
         """inner in parentheses."""
-        return f"({inner})"
 
+    @abstractmethod
     def sum_over(self, index, inner):
-        return f"sum_{index} {inner}"
+        """The sum of inner over an index."""
 
+    @abstractmethod
     def mean_over(self, index, inner):
-        return f"mean_{index} {inner}"
+        """The mean of inner over an index."""
 
+    @abstractmethod
     def rest(self, count, value):
         """The sum of so many terms that are not shown one by one."""
-        return f"[{count} more: {self.number(value)}]"
 
+    @abstractmethod
     def equations(self, left, rights):
         """left = rights[0] = rights[1] = ..., below each other."""
-        heads = [left] + [" " * len(left)] * (len(rights) - 1)
-        return "\n".join(f"{h} = {r}" for h, r in zip(heads, rights, strict=True))
+
+    @abstractmethod
+    def display(self, blocks):
+        """Several `equations`, one after the other."""
 
     def operand(self, value):
         """A number after a sign: a negative one in parentheses."""
@@ -66,14 +78,48 @@ class Text:
         return self.plus.join([self.product(first), *written])
 
 
-#: Names of symbols that are letters of the Greek alphabet.
-GREEK = ("alpha", "delta")
+class Text(Style):
+    """Plain text: dC_0/dw^2_jk."""
+
+    plus, times = " + ", " · "
+
+    def symbol(self, name, layer=None, indices=""):
+        upper = "" if layer is None else f"^{layer}"
+        return f"{name}{upper}_{indices}" if indices else f"{name}{upper}"
+
+    def partial(self, top, bottom):
+        return f"d{top}/d{bottom}"
+
+    def fraction(self, top, bottom):
+        return f"{top}/{bottom}"
+
+    def number(self, value):
+        return six_digits(value)
+
+    def group(self, inner):
+        return f"({inner})"
+
+    def sum_over(self, index, inner):
+        return f"sum_{index} {inner}"
+
+    def mean_over(self, index, inner):
+        return f"mean_{index} {inner}"
+
+    def rest(self, count, value):
+        return f"[{count} more: {self.number(value)}]"
+
+    def equations(self, left, rights):
+        heads = [left] + [" " * len(left)] * (len(rights) - 1)
+        return "\n".join(f"{h} = {r}" for h, r in zip(heads, rights, strict=True))
+
+    def display(self, blocks):
+        return "\n".join(blocks)
 
 
-class Latex(Text):
+class Latex(Style):
     r"""LaTeX: \frac{\partial C_0}{\partial w^{2}_{jk}}."""
 
-    times = r" \cdot "
+    plus, times = " + ", r" \cdot "
 
     def symbol(self, name, layer=None, indices=""):
         name = f"\\{name}" if name in GREEK else name
@@ -88,7 +134,8 @@ class Latex(Text):
 
     def number(self, value):
         digits, _, exponent = six_digits(value).partition("e")
-        digits = {"inf": r"\infty", "-inf": r"-\infty"}.get(digits, digits)
+        words = {"inf": r"\infty", "-inf": r"-\infty", "nan": r"\text{nan}"}
+        digits = words.get(digits, digits)
         return rf"{digits} \cdot 10^{{{int(exponent)}}}" if exponent else digits
 
     def group(self, inner):
@@ -108,8 +155,11 @@ class Latex(Text):
         rows = (f"{h} &= {r}" for h, r in zip(heads, rights, strict=True))
         return r"\begin{aligned} " + r" \\ ".join(rows) + r" \end{aligned}"
 
+    def display(self, blocks):
+        return r"$\begin{gathered} " + r" \\ ".join(blocks) + r" \end{gathered}$"
 
-class MathML(Text):
+
+class MathML(Style):
     """MathML, which browsers draw by themselves."""
 
     plus, times = "<mo>+</mo>", "<mo>·</mo>"
@@ -137,13 +187,14 @@ class MathML(Text):
         return f"<mrow><mo>(</mo>{inner}<mo>)</mo></mrow>"
 
     def sum_over(self, index, inner):
-        return f"<munder><mo>∑</mo><mi>{index}</mi></munder>{inner}"
+        return f"<munder><mo>&sum;</mo><mi>{index}</mi></munder>{inner}"
 
     def mean_over(self, index, inner):
         return f"<munder><mi>mean</mi><mi>{index}</mi></munder>{inner}"
 
     def rest(self, count, value):
-        return f"<mo>[</mo><mtext>{count} more: </mtext>{self.number(value)}<mo>]</mo>"
+        more = f"<mtext>{count} more: </mtext>"
+        return f"<mo>[</mo>{more}{self.number(value)}<mo>]</mo>"
 
     def equations(self, left, rights):
         heads = [left] + [""] * (len(rights) - 1)
@@ -154,3 +205,6 @@ class MathML(Text):
         )
         table = f'<mtable displaystyle="true">{rows}</mtable>'
         return f'<div style="overflow: auto hidden"><math>{table}</math></div>'
+
+    def display(self, blocks):
+        return "".join(blocks)

@@ -347,7 +347,8 @@ class Network:
         X, y, sample_weight = self._check_samples(X, y, sample_weight)
         n = X.shape[0]
         sample_losses = np.empty(n, self.dtype)
-        input_grads = np.empty((n, self.layer_sizes[0]), self.dtype)
+        # Dense, it would be far larger than a sparse X.
+        input_grads = None if issparse(X) else np.empty(X.shape, self.dtype)
         z, a, delta = (
             [np.empty((n, width), self.dtype) for width in self.layer_sizes[1:]]
             for _ in range(3)
@@ -366,8 +367,8 @@ class Network:
             [None, *delta],
             *self._views(gradient),
             input_grads,
-            y,
-            sample_weight,
+            y.copy(),
+            None if sample_weight is None else sample_weight.copy(),
             copy(self),
         )
 

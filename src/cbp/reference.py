@@ -540,14 +540,17 @@ class Propagator:
     ):
         """Every quantity of every sample, without sample weights and penalty.
 
-        sample_losses_out (n,) and input_grads_out (n, n_0) are arrays; z_out, a_out
-        and delta_out are lists of L arrays (n, n_l), that of layer l at l-1.
+        sample_losses_out (n,) and input_grads_out (n, n_0), or None, are arrays; z_out,
+        a_out and delta_out are lists of L arrays (n, n_l), that of layer l at l-1.
         """
         net, layers = self._net, range(1, len(self._net.sizes))
         w, b = self._unpack(params)
         n = self._check_data(X, y)
         check("sample_losses_out", sample_losses_out, (n,), self._dtype, written=True)
-        check("input_grads_out", input_grads_out, X.shape, self._dtype, written=True)
+        if input_grads_out is not None:
+            check(
+                "input_grads_out", input_grads_out, X.shape, self._dtype, written=True
+            )
         for name, out in (("z_out", z_out), ("a_out", a_out), ("delta_out", delta_out)):
             if len(out) != len(layers):
                 raise ValueError(f"{name} must be {len(layers)} arrays, got {len(out)}")
@@ -560,7 +563,8 @@ class Propagator:
             z, a = forward(net, w, b, read_row(X, i))
             delta = backward(net, w, z, a, y_i)
             write(sample_losses_out[i : i + 1], sample_loss(net, z[-1], a[-1], y_i))
-            write(input_grads_out[i], input_gradient(net, w, delta))
+            if input_grads_out is not None:
+                write(input_grads_out[i], input_gradient(net, w, delta))
             for l in layers:
                 write(z_out[l - 1][i], z[l])
                 write(a_out[l - 1][i], a[l])

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from cbp.formula import six_digits
-from cbp.inspection.page_data import arrays, plan_page, short, shrinkage, to_json
+from cbp.inspection.page_data import arrays, plan_page, short, to_json
 from cbp.inspection.samples import network_and_samples
 from cbp.network import Network
 
@@ -204,7 +204,7 @@ def _about(est, result, plan, rate):
         "activation": net.activation,
         "output_activation": net.output_activation,
         "loss": net.loss,
-        "shrinkage": shrinkage(result),
+        "shrinkage": result.shrinkage,
         "learning_rate": rate,
         "learning_rate_name": _rate_name(est),
         "is_weighted": result.sample_weight is not None,

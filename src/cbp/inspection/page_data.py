@@ -95,24 +95,9 @@ def _effects_of_inputs(result):
     return x.multiply(result.input_grads) if issparse(x) else x * result.input_grads
 
 
-def _shares(result):
-    """v_i / S, the share of each sample in the mean."""
-    if result.sample_weight is None:
-        return np.full(len(result.y), 1 / len(result.y))
-    weight = result.sample_weight.astype(np.float64)
-    return weight / weight.sum()
-
-
-def shrinkage(result):
-    """alpha / S: what the penalty adds to dC/dw is this times the weight."""
-    weight = result.sample_weight
-    total = len(result.y) if weight is None else weight.sum(dtype=np.float64)
-    return result.network.alpha / total
-
-
 def _mean(result, values):
     """The weighted mean of the rows of values, (n, m), which may be sparse."""
-    return _shares(result) @ values
+    return result.shares @ values
 
 
 # -- the arrays ------------------------------------------------------------------
@@ -156,7 +141,7 @@ def _weights(result, plan, layer):
         "grad": result.coef_grads[layer - 1][drawn],
     }
     if result.network.alpha:
-        pull = _shares(result)[:, np.newaxis] * result.delta[layer][:, here]
+        pull = result.shares[:, np.newaxis] * result.delta[layer][:, here]
         weights["mean"] = result.a[layer - 1][:, below].T @ pull
     return weights
 
@@ -267,9 +252,9 @@ def _loss_of_all(result, learning_rate):
     after, _ = net.loss_and_grad(
         result.a[0], result.y, result.sample_weight, params=net.params_ - step
     )
-    mean = _shares(result) @ result.sample_losses
+    mean = result.shares @ result.sample_losses
     squares = sum(np.sum(np.float64(w) ** 2) for w in net.coefs_)
-    penalty = shrinkage(result) / 2 * squares
+    penalty = result.shrinkage / 2 * squares
     loss = {"loss": result.loss, "mean_loss": mean, "penalty": penalty}
     return {**loss, "loss_after": after}
 
