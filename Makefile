@@ -28,7 +28,7 @@ SOURCES := pyproject.toml setup.py README.md LICENSE $(shell find src \
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/demo.stamp ## train on handwritten digits and draw build/demo.png
+demo: $(VENV)/demo.stamp ## train on handwritten digits: build/demo.png, build/demo.html
 	@$(BIN)/python examples/demo.py build/demo.png
 
 # From a directory without sources, so that only the installed package can be found.
