@@ -3,8 +3,8 @@
     make demo          or: python examples/demo.py [PICTURE]
 
 Trains cbp's MLPClassifier with scikit-learn's progress bar; draws the loss and, layer
-by layer, the error signals delta^l = dC_0/dz^l of each epoch; writes a page on which the
-trained network can be explored; times the same fit beside scikit-learn's class.
+by layer, the error signals delta^l = dC_0/dz^l of each epoch; writes a page on which
+the trained network can be explored; times the same fit beside scikit-learn's class.
 """
 
 import sys
