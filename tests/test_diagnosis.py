@@ -1,6 +1,7 @@
 """Each finding on a network made to have it, and none on networks that are well."""
 
 import xml.etree.ElementTree as ET
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -114,6 +115,24 @@ def test_a_layer_that_is_wholly_dead_is_not_called_vanishing():
     assert "vanishing" not in names
 
 
+def test_no_rate_is_too_small_for_layers_that_nothing_reaches():
+    X, y = digits()
+    est = MLPClassifier((10,), solver="sgd", momentum=0.0, alpha=0.0, max_iter=2)
+    est.set_params(random_state=SEED).fit(X, y).intercepts_[0][:] = -1e3
+    assert [report.update_ratio for report in diagnose(est, X, y).layers] == [0, 0]
+    assert "small updates" not in found(est, X, y)
+
+
+def test_no_rate_is_too_small_for_a_network_without_errors():
+    X = np.arange(40.0).reshape(20, 2) / 40
+    est = MLPRegressor(hidden_layer_sizes=(), solver="sgd", momentum=0.0, alpha=0.0)
+    est.set_params(max_iter=2).fit(X, X[:, 0])
+    est.coefs_[0][:], est.intercepts_[0][:] = [[1.0], [0.0]], 0.0
+    (report,) = diagnose(est, X, X[:, 0]).layers
+    assert report.delta == report.update_ratio == 0
+    assert "small updates" not in found(est, X, X[:, 0])
+
+
 @pytest.mark.parametrize("activation", ["tanh", "logistic"])
 def test_saturated_nodes(activation):
     X, y = digits()
@@ -140,18 +159,80 @@ def test_updates_that_are_too_small_or_too_large(solver, rate, name, advice):
     findings = diagnose(est.set_params(random_state=SEED).fit(X, y), X, y).findings
     updates = [finding for finding in findings if finding.name.endswith("updates")]
     assert {finding.name for finding in updates} == {name}
-    assert updates[0].advice == f"{advice} learning_rate_init={rate!r}."
+    assert updates[0].advice.startswith(f"{advice} learning_rate_init={rate!r}; ")
 
 
-def test_update_ratios_are_those_of_the_next_step():
+UPDATE_WEIGHTS = {
+    "none": lambda n: None,
+    "other ones": lambda n: np.linspace(0.1, 3, n),
+    "of rows at the end only": lambda n: np.where(np.arange(n) < 300, 0.0, 1.0),
+}
+
+
+@pytest.mark.parametrize("case", UPDATE_WEIGHTS)
+def test_update_ratios_are_those_of_a_step_on_rows_from_end_to_end(case):
     X, y = digits()
-    est = MLPClassifier((16,), max_iter=5, batch_size=100, random_state=SEED).fit(X, y)
-    reports = diagnose(est, X, y).layers
+    X, y = X[np.argsort(y)], np.sort(y)
+    weight = UPDATE_WEIGHTS[case](len(y))
+    est = MLPClassifier((16,), max_iter=5, batch_size=100, random_state=SEED)
+    reports = diagnose(est.fit(X, y, weight), X, y, weight).layers
     before = [W.copy() for W in est.coefs_]
-    est.partial_fit(X[:100], y[:100])
+    rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight)
+    batch = rows[np.linspace(0, len(rows) - 1, 100).astype(int)]
+    est.partial_fit(X[batch], y[batch], None if weight is None else weight[batch])
     for report, old, new in zip(reports, before, est.coefs_, strict=True):
         ratio = np.linalg.norm(new - old) / np.linalg.norm(old)
         assert report.update_ratio == pytest.approx(ratio, rel=1e-6)
+
+
+def test_update_ratios_of_zeros_are_those_of_a_record():
+    X, y = diabetes()
+    X, y = X[:100], y[:100]
+    est = MLPRegressor(hidden_layer_sizes=(4,), activation="tanh", solver="sgd")
+    est.set_params(momentum=0.0, alpha=0.0, max_iter=2, random_state=SEED).fit(X, y)
+    for W in est.coefs_:
+        W[:] = 0.0
+    diagnosis = diagnose(est, X, y)
+    ratios = [report.update_ratio for report in diagnosis.layers]
+    assert ratios == [0.0, np.inf]  # no error signal passes W^2, which then changes
+    assert "large updates" not in {finding.name for finding in diagnosis.findings}
+    record = est.set_params(record="summary").partial_fit(X, y).record_
+    assert ratios == record.update_ratios[-1]
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("size", [1e200, 1e308])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_weights_too_large_to_go_on_with(make, activation, solver, size):
+    X, y = samples("binary" if make is MLPClassifier else "regression")
+    est = make(hidden_layer_sizes=(4,), activation=activation, solver=solver)
+    est.set_params(max_iter=2, random_state=SEED).fit(X, y).coefs_[0][0, 0] = size
+    first = diagnose(est, X, y).findings[0]
+    assert first.name == "diverging"
+    assert f"the largest weight is {size:.1e}" in first.message
+
+
+def test_a_step_that_diverges():
+    X, y = diabetes()
+    est = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, solver="sgd")
+    est.set_params(random_state=SEED).fit(X, y).set_params(learning_rate_init=1e308)
+    diagnosis = diagnose(est, X, 1e6 * y)
+    first, *_, last = diagnosis.findings
+    assert np.isfinite(diagnosis.loss)
+    assert first.name == "diverging"
+    assert first.message.startswith("One more step of the solver leads to numbers")
+    assert all(np.isnan(report.update_ratio) for report in diagnosis.layers)
+    assert last.name == "cannot overfit"
+    assert last.message.endswith("without penalty, diverges.")
+
+
+def test_parameters_that_fit_refuses_are_not_called_divergence():
+    X, y = diabetes()
+    est = MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", max_iter=2).fit(X, y)
+    with pytest.raises(ValueError, match="max_fun"):
+        diagnose(est.set_params(max_fun=-1), X, y)
 
 
 def test_a_loss_no_better_than_chance():
@@ -255,6 +336,16 @@ def test_numbers_of_layers_are_those_of_backpropagation():
     assert diagnosis.loss == pytest.approx(result.sample_losses.mean())
 
 
+def test_loss_is_weighted_as_the_samples_are():
+    X, y = digits()
+    weight = np.where(y < 5, 0.1, 3.0)
+    est = MLPClassifier((12,), max_iter=5, random_state=SEED).fit(X, y, weight)
+    losses = est.backprop(X, y).sample_losses
+    expected = np.average(losses, weights=weight)
+    assert abs(expected - losses.mean()) > 1e-3
+    assert diagnose(est, X, y, weight).loss == pytest.approx(expected)
+
+
 def test_many_rows_are_looked_at_from_end_to_end():
     X = np.zeros((10_000, 1))
     X[-1] = 1.0
@@ -286,6 +377,37 @@ def test_nothing_is_changed_not_even_a_generator(random_state):
     np.testing.assert_array_equal(np.random.get_state()[1], numpys)
     if own is not None:
         np.testing.assert_array_equal(random_state.get_state()[1], own)
+
+
+class Counter:
+    """A callback that counts its calls, and holds what cannot be copied."""
+
+    def __init__(self):
+        self.lock, self.calls = Lock(), 0
+
+    def setup(self, estimator, context):
+        self.calls += 1
+
+    def teardown(self, estimator, context):
+        self.calls += 1
+
+    def on_fit_task_begin(self, estimator, context):
+        self.calls += 1
+
+    def on_fit_task_end(self, estimator, context):
+        self.calls += 1
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callbacks_of_the_user_are_not_called_and_stay(solver):
+    X, y = samples("binary")
+    counter = Counter()
+    est = MLPClassifier((4,), solver=solver, max_iter=2).fit(X, y)
+    est.set_callbacks(counter)
+    diagnose(est, X, y)
+    assert counter.calls == 0
+    est.fit(X, y)
+    assert counter.calls > 0
 
 
 OTHER_SAMPLES = {

@@ -162,6 +162,45 @@ def test_the_worst_entry_is_named_with_both_numbers(broken):
     assert worst.error == pytest.approx(0.2)  # .5 / 2.5
 
 
+@pytest.fixture
+def one_nan(broken):
+    """Makes the gradient NaN in one weight of a layer: from node k to node j."""
+    right = reference.gradients
+
+    def replace(layer, j, k):
+        def gradients(net, a, delta):
+            dw, db = right(net, a, delta)
+            dw[layer][j][k] = np.nan
+            return dw, db
+
+        broken("gradients", gradients)
+
+    return replace
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_a_gradient_that_is_no_number_is_wrong(one_nan, activation):
+    one_nan(2, 1, 3)
+    check = check_gradients(*draw(activation))
+    assert not check.passed
+    assert [t.name for t in check.tensors if t.verdict == "wrong"] == ["coefs_[1]"]
+    assert (check.tensors[1].worst, check.tensors[1].error) == ((3, 1), np.inf)
+
+
+def test_a_gradient_that_is_no_number_is_found_among_many(one_nan):
+    one_nan(1, 0, 7)
+    net = Network((100, 1), params=np.zeros(101))
+    X = np.arange(1.0, 101.0).reshape(1, 100)
+    first = check_gradients(net, X, [1.0], n_entries=1).tensors[0]
+    assert (first.verdict, first.worst) == ("wrong", (7, 0))
+
+
+def test_a_quotient_that_is_no_number_is_wrong():
+    net = Network((1, 1), params=[1e200, 0.0])
+    check = check_gradients(net, [[1.0]], [0.0])  # the loss overflows
+    assert set(verdicts(check).values()) == {"wrong"}
+
+
 # -- kinks -------------------------------------------------------------------------
 
 
@@ -179,6 +218,42 @@ def test_entries_at_kinks_are_reported_apart():
     assert (at_kink.n_checked, at_kink.n_kinks, at_kink.worst) == (0, 1, None)
     assert at_kink.kink_error > 0.01
     assert check.passed
+    assert repr(check).splitlines()[-1] == (
+        "The gradient is the slope of the loss. Not compared: intercepts_[0]. Every "
+        "entry tried is at a kink of relu; give other or fewer rows, or raise "
+        "n_entries."
+    )
+
+
+def all_at_kinks():
+    """A relu output with z = 0: whatever changes meets its kink."""
+    net = Network((1, 1), output_activation="relu", params=[0.0, 0.0])
+    return net, [[1.0]], [3.0]
+
+
+def test_a_check_that_could_compare_nothing_is_not_passed():
+    check = check_gradients(*all_at_kinks())
+    assert set(verdicts(check).values()) == {"kinks only"}
+    assert not check.passed
+    assert (
+        repr(check)
+        .splitlines()[-1]
+        .startswith("Not compared: coefs_[0], intercepts_[0]. Every entry tried")
+    )
+
+
+def test_a_gradient_that_is_no_number_is_wrong_at_kinks_too(one_nan):
+    one_nan(1, 0, 0)
+    check = check_gradients(*all_at_kinks())
+    assert verdicts(check) == {"coefs_[0]": "wrong", "intercepts_[0]": "kinks only"}
+    assert (
+        repr(check)
+        .splitlines()[-1]
+        .startswith(
+            "The gradient is not the slope of the loss in coefs_[0]. Not compared: "
+            "intercepts_[0]."
+        )
+    )
 
 
 # -- how it is asked ---------------------------------------------------------------
@@ -194,6 +269,33 @@ def test_entries_are_the_largest_half_and_others_by_random_state():
     assert tensors[0] == tensors[1]
     assert tensors[0].n_checked == 6
     assert check_gradients(net, X, [1.0], n_entries=1).tensors[0].worst == (99, 0)
+
+
+def test_other_random_states_choose_other_entries(broken):
+    right = reference.gradients
+
+    def off_but_in_the_largest(net, a, delta):
+        dw, db = right(net, a, delta)
+        dw[1][0] = [*(1.5 * g for g in dw[1][0][:-1]), dw[1][0][-1]]
+        return dw, db
+
+    broken("gradients", off_but_in_the_largest)
+    net = Network((100, 1), params=np.zeros(101))
+    X = np.arange(1.0, 101.0).reshape(1, 100)
+    chosen = {
+        check_gradients(net, X, [1.0], n_entries=2, random_state=seed).tensors[0].worst
+        for seed in range(8)
+    }
+    assert len(chosen) > 2
+
+
+def test_steps_grow_with_large_weights():
+    # Beside 2^40 a step of 2^-13 rounds to nothing.
+    net = Network((1, 1), params=[2.0**40, 0.0])
+    coef = check_gradients(net, [[1.0]], [2.0**40 - 3]).tensors[0]
+    assert coef.verdict == "correct"
+    assert coef.gradient == 3
+    assert coef.quotient == pytest.approx(3, rel=1e-6)
 
 
 @pytest.mark.parametrize("n_entries", [0, -3, 1.5, None, "all"])

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from cbp.network import Network
 from cbp.recording import Record
-from cbp.training import History, divergence_message
+from cbp.training import DivergenceError, History, divergence_message
 
 #: scipy stops once an iteration lowers the loss by less than this part of it: scipy's
 #: own default, and in float32, where nothing so small can be seen, the precision.
@@ -82,7 +82,7 @@ class LBFGS:
 
         Raises
         ------
-        ValueError
+        DivergenceError
             If the loss or a parameter in the end is not finite.
         KeyboardInterrupt
             On Ctrl-C, within an evaluation of the loss.
@@ -130,7 +130,7 @@ class LBFGS:
         params[:] = result.x
         if not (math.isfinite(result.fun) and np.isfinite(params).all()):
             what = f"the loss is {result.fun} after {result.nit} iterations"
-            raise ValueError(divergence_message(what, self.network, "raise alpha"))
+            raise DivergenceError(divergence_message(what, self.network, "raise alpha"))
         if not history.loss_curve:
             # The search began at a minimum.
             if self.record is not None:

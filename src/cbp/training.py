@@ -374,7 +374,7 @@ class Trainer:
 
         Raises
         ------
-        ValueError
+        DivergenceError
             If the loss of an epoch, or a parameter in the end, is not finite.
         KeyboardInterrupt
             On Ctrl-C, between two batches.
@@ -409,7 +409,7 @@ class Trainer:
                 self.early_stopping.restore(self.network)
         # The loss of an epoch is that before its last update.
         if not np.isfinite(self.network.params_).all():
-            raise ValueError(self._diverged("a weight is not finite"))
+            raise DivergenceError(self._diverged("a weight is not finite"))
         return stops
 
     @property
@@ -453,7 +453,7 @@ class Trainer:
             print(f"Iteration {history.n_iter}, loss = {loss:.8f}")
         if self.early_stopping is None:
             if not math.isfinite(loss):
-                raise ValueError(self._diverged(f"the loss is {loss}"))
+                raise DivergenceError(self._diverged(f"the loss is {loss}"))
             history.judge_loss(self.tol)
         else:
             score = self.early_stopping.judge(self.network, history, self.tol)
@@ -488,7 +488,7 @@ class Trainer:
     def _stops_diverged(self):
         """Nothing gets better once no numbers are predicted; the best is kept."""
         if self.early_stopping.best_params is None:
-            raise ValueError(self._diverged("what it predicts is not finite"))
+            raise DivergenceError(self._diverged("what it predicts is not finite"))
         warnings.warn(
             f"{self._diverged('what it predicts is not finite')} The weights of the "
             "best validation score are kept.",
@@ -503,6 +503,10 @@ class Trainer:
             self.network,
             f"lower learning_rate_init={self.solver.learning_rate_init!r}",
         )
+
+
+class DivergenceError(ValueError):
+    """Training has led to a loss or parameters that are not finite."""
 
 
 def divergence_message(what, network, remedy):
