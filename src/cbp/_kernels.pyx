@@ -49,7 +49,7 @@ from cbp._steps cimport (
     Place, Run, feed_targets, feed_X, last_weighed, mean_loss, predict, train,
 )
 from cbp._summary cimport (
-    Share, Summary, begin_summary, dead_share, delta_norm, grad_norm, update_ratio,
+    SlabRange, Summary, begin_summary, dead_share, delta_norm, grad_norm, update_ratio,
 )
 from cbp._team cimport cbp_team_run, cbp_team_start, cbp_team_stop
 from cbp._workspace cimport (
@@ -386,7 +386,7 @@ cdef class Propagator:
         """
         cdef const Net *net = &self.run.net
         cdef const Summary *summary = &self.run.summary
-        cdef Share all = Share(self.run.slabs, 0, self.run.n_slabs)
+        cdef SlabRange all = SlabRange(self.run.slabs, 0, self.run.n_slabs)
         cdef Py_ssize_t l
         if not self.run.sums_up or self.in_epoch:
             raise ValueError(
