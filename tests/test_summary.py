@@ -163,6 +163,34 @@ def test_only_a_finished_epoch_is_summed_up(implementation):
         propagator.summary()
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_before_an_epoch_has_ended_there_is_nothing_to_tell(implementation):
+    params, X, y, weights = draw(15, SIZES, n=8)
+    message = "^summary tells of a finished epoch: call use_summary before it begins.$"
+
+    def assert_refuses():
+        with pytest.raises(ValueError, match=message):
+            propagator.summary()
+
+    propagator = implementation.Propagator(*SPEC, ALPHA, np.dtype(np.float64))
+    assert_refuses()
+    propagator.loss_and_grad(params, X, y, weights, np.empty_like(params))
+    propagator.use_summary()
+    assert_refuses()
+    once = summary_of_loss(propagator, params, X, y, weights)
+    propagator.use_summary()
+    assert propagator.summary() == once
+    with pytest.raises(ValueError, match="sample_weight"):
+        summary_of_loss(propagator, params, X, y, 0 * weights)
+    assert_refuses()
+    propagator.use_sgd(np.zeros_like(params), 0.9, True)
+    propagator.begin_training(params, X, y, weights, 4)
+    propagator.begin_epoch(np.arange(8), RATE)
+    assert_refuses()
+    propagator.end_epoch()  # as Ctrl-C ends it, before its last batch
+    assert_refuses()
+
+
 # ---- as NumPy has it ---------------------------------------------------------------
 
 MIXED_SIZES = [(5, 1, 33), (33, 1), (17, 3, 65, 4), (2, 100, 10), (2, 30, 10, 26, 5)]
