@@ -299,6 +299,23 @@ def test_error_signals_whose_squares_underflow_are_seen(monkeypatch, isa):
     assert_same(rounded, exact, 1e-4)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_float64_sees_error_signals_down_to_1e_150(monkeypatch, isa):
+    monkeypatch.setenv("CBP_ISA", isa)
+    sizes = (3, 5, 17, 2)
+    spec = (sizes, "identity", "identity", "squared_error")
+    params, X, y, weights = draw(16, sizes)
+    coefs, _ = of_layers(sizes, params)
+    for W in coefs[1:]:
+        W *= 1e-75
+    actual, expected = (
+        summary_of_loss(make(implementation, spec), params, X, y, weights)
+        for implementation in IMPLEMENTATIONS
+    )
+    assert 1e-151 < actual[0][0] < 1e-148
+    assert_same(actual, expected, RTOL[np.float64])
+
+
 # ---- the same bits -----------------------------------------------------------------
 
 
