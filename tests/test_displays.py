@@ -226,11 +226,21 @@ def test_names_of_lines_keep_their_distance_and_order(n_layers):
     assert all(np.diff(middles) >= 0.99 * size)
 
 
-def test_heights_are_spread_no_more_than_they_must():
-    heights = np.array([10.0, 0.0, 11.0, 50.0])
-    np.testing.assert_allclose(plotting.spread(heights, 5, 60), [10, 0, 15, 50])
-    np.testing.assert_allclose(plotting.spread(heights, 5, 50), [10, 0, 15, 50])
-    np.testing.assert_allclose(plotting.spread(np.array([9.0, 10.0]), 5, 10), [5, 10])
+@pytest.mark.parametrize(
+    ("heights", "top", "expected"),
+    [
+        ([10, 0, 11, 50], 60, [8, 0, 13, 50]),
+        ([10, 0, 11, 50], 50, [8, 0, 13, 50]),
+        ([20, 20, 20], 60, [15, 20, 25]),
+        ([9, 10], 10, [5, 10]),
+        ([1, 0, 20], 60, [5, 0, 20]),
+        ([3, 1, 2], 8, [8, -2, 3]),
+    ],
+    ids=["free", "at the top", "equal", "too high", "too low", "no room"],
+)
+def test_heights_are_spread_no_more_than_they_must(heights, top, expected):
+    spread = plotting.spread(np.array(heights, float), 5, top)
+    np.testing.assert_allclose(spread, expected)
 
 
 # -- the gradient ----------------------------------------------------------------------
