@@ -243,6 +243,22 @@ def test_heights_are_spread_no_more_than_they_must(heights, top, expected):
     np.testing.assert_allclose(spread, expected)
 
 
+@pytest.mark.parametrize(
+    ("last", "title"),
+    [
+        ([0.5, 0.25], "Each layer's error signal shrinks, at least 2-fold"),
+        ([0.5, 0.99], "The error signal shrinks in 1 of 2 layers"),
+        ([1.0, 3.0], "The error signal shrinks in 0 of 2 layers"),
+        ([1e-4, 1e-3], "Each layer's error signal shrinks, at least 1,000-fold"),
+        ([0.0, 0.5], "In the end the layers' error signals are 0 to 0.5"),
+    ],
+    ids=["all", "hardly", "none", "a lot", "zero"],
+)
+def test_the_title_says_in_how_many_layers_error_signals_shrink(last, title):
+    display = ErrorSignalDisplay(delta_norms=[[1.0, 1.0], last]).plot(axes())
+    assert display.ax_.get_title().replace("\n", " ") == title
+
+
 # -- the gradient ----------------------------------------------------------------------
 
 
