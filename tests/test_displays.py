@@ -266,13 +266,25 @@ def test_norms_of_layers_are_those_of_the_gradient_and_delta(clf):
     display = drawn(GradientFlowDisplay, clf, X, LABELS)
     result = clf.backprop(X, LABELS)
     for i in range(3):
-        grads = np.append(result.coef_grads[i], result.intercept_grads[i])
+        grads = np.append(*result.mean_grads(i + 1))
         assert display.lines_[0].get_ydata()[i] == pytest.approx(np.linalg.norm(grads))
         size = np.sqrt(np.mean(result.delta[i + 1] ** 2))
         assert display.lines_[1].get_ydata()[i] == pytest.approx(size)
     first, last = display.grad_norms[[0, -1]]
     verb = "grows" if first > last else "shrinks"
     assert f"From layer 3 to layer 1 the gradient {verb}" in title(display)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 100.0])
+def test_the_gradient_of_samples_is_that_of_a_record_without_the_penalty(alpha):
+    clf = MLPClassifier(
+        (6, 4), "tanh", alpha=alpha, max_iter=1, random_state=0, record="summary"
+    )
+    clf.partial_fit(X, LABELS, classes=np.unique(LABELS))
+    of_samples = drawn(GradientFlowDisplay, clf, X, LABELS)
+    clf.partial_fit(X, LABELS)
+    of_the_record = drawn(GradientFlowDisplay, clf)
+    np.testing.assert_allclose(of_samples.grad_norms, of_the_record.grad_norms[-1])
 
 
 # -- what all have in common -----------------------------------------------------------
