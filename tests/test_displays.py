@@ -6,17 +6,17 @@ Networks are in test_network_display.py, how all look in test_display_pictures.p
 import pickle
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pytest
-from drawing import LABELS, RNG, X, axes, drawn, title
+from drawing import LABELS, X, axes, drawn, title
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy.sparse import csr_array
+from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -30,6 +30,8 @@ from cbp import (
     MLPRegressor,
     Network,
     NetworkDisplay,
+    Record,
+    from_sklearn,
 )
 from cbp.inspection.displays import plotting
 
@@ -58,8 +60,8 @@ def clf():
 def recorded(clf):
     """A classifier whose fit has recorded five epochs."""
     copy = pickle.loads(pickle.dumps(clf))
-    sizes = RNG.random((5, 3))
-    copy.record_ = SimpleNamespace(
+    sizes = np.random.default_rng(1).random((5, 3))
+    copy.record_ = Record(
         delta_norms=sizes.tolist(),
         grad_norms=(2 * sizes).tolist(),
         update_ratios=(1e-3 * sizes).tolist(),
@@ -91,6 +93,35 @@ def test_scores_stand_on_an_axis_of_their_own_and_their_best_is_marked():
     assert display.scores_ax_ is display.scores_line_.axes is not display.ax_
     assert display.best_epoch_ == 1 + np.argmax(clf.validation_scores_)
     assert display.line_.get_linestyle() != display.scores_line_.get_linestyle()
+
+
+def test_scores_stand_at_the_last_epochs_if_only_those_had_any():
+    clf = MLPClassifier((6,), max_iter=4, warm_start=True, random_state=0)
+    clf.fit(X, LABELS).set_params(early_stopping=True).fit(X, LABELS)
+    display = drawn(LossCurveDisplay, clf)
+    np.testing.assert_array_equal(display.line_.get_xdata(), range(1, 9))
+    np.testing.assert_array_equal(display.scores_line_.get_xdata(), range(5, 9))
+    np.testing.assert_array_equal(
+        display.scores_line_.get_ydata(), clf.validation_scores_
+    )
+    assert display.best_epoch_ == 5 + np.argmax(clf.validation_scores_)
+    assert display.best_line_.get_xdata()[0] == display.best_epoch_
+
+
+def test_the_score_of_a_diverged_epoch_is_not_the_best():
+    display = LossCurveDisplay(
+        loss_curve=[2.0, 1.0, 9.0], validation_scores=[0.5, 0.7, np.nan]
+    )
+    assert display.plot(axes()).best_epoch_ == 2
+
+
+def test_an_early_best_epoch_has_its_label_to_the_right_a_late_one_to_the_left():
+    losses = np.arange(10.0)
+    for curve, side in ((losses, "left"), (-losses, "right")):
+        display = LossCurveDisplay(loss_curve=curve).plot(axes())
+        assert display.best_label_.get_ha() == side
+    display = LossCurveDisplay(loss_curve=losses, validation_scores=[2, 1])
+    assert display.plot(axes()).best_label_.get_ha() == "right"
 
 
 def test_lbfgs_has_iterations():
@@ -404,15 +435,31 @@ def test_without_samples_and_record_both_are_named(display, clf):
 
 @pytest.mark.parametrize("display", [ErrorSignalDisplay, GradientFlowDisplay])
 def test_a_record_of_no_epoch_is_refused(display, recorded):
-    recorded.record_ = SimpleNamespace(grad_norms=[], delta_norms=[], update_ratios=[])
+    recorded.record_ = Record()
     with pytest.raises(ValueError, match="holds no epoch"):
         display.from_estimator(recorded)
 
 
 def test_no_losses_are_refused(recorded):
-    recorded.loss_curve_ = []
-    with pytest.raises(ValueError, match=r"loss_curve=\[\] holds no epoch"):
+    recorded.loss_curve_, recorded.n_iter_ = [], 0
+    with pytest.raises(ValueError, match="no epoch: training was interrupted during"):
         LossCurveDisplay.from_estimator(recorded)
+    with pytest.raises(ValueError, match=r"loss_curve=\[\] holds no epoch"):
+        LossCurveDisplay(loss_curve=[])
+
+
+def test_a_converted_model_of_lbfgs_says_why_it_has_no_losses():
+    theirs = neural_network.MLPClassifier((3,), solver="lbfgs", max_iter=5)
+    with pytest.raises(
+        ValueError, match=r"no iteration: scikit-learn.*none with lbfgs"
+    ):
+        LossCurveDisplay.from_estimator(from_sklearn(theirs.fit(X, LABELS)))
+
+
+@pytest.mark.parametrize("scores", [[], [0.5, 0.6, 0.7]], ids=["none", "more"])
+def test_scores_of_other_epochs_are_refused(scores):
+    with pytest.raises(ValueError, match=f"{len(scores)} scores of 2 epochs"):
+        LossCurveDisplay(loss_curve=[2.0, 1.0], validation_scores=scores)
 
 
 @pytest.mark.parametrize(
