@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(40, 5))
-LABELS = np.array(["ant", "bee", "cat"])[RNG.integers(3, size=40)]
+_rng = np.random.default_rng(0)
+X = _rng.normal(size=(40, 5))
+LABELS = np.array(["ant", "bee", "cat"])[_rng.integers(3, size=40)]
 
 
 def axes(figsize=(6, 5)):

@@ -6,17 +6,17 @@ Networks are in test_network_display.py, how all look in test_display_pictures.p
 import pickle
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pytest
-from drawing import LABELS, RNG, X, axes, drawn, title
+from drawing import LABELS, X, axes, drawn, title
 from matplotlib import pyplot as plt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from scipy.sparse import csr_array
+from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
@@ -30,6 +30,8 @@ from cbp import (
     MLPRegressor,
     Network,
     NetworkDisplay,
+    Record,
+    from_sklearn,
 )
 from cbp.inspection.displays import plotting
 
@@ -58,8 +60,8 @@ def clf():
 def recorded(clf):
     """A classifier whose fit has recorded five epochs."""
     copy = pickle.loads(pickle.dumps(clf))
-    sizes = RNG.random((5, 3))
-    copy.record_ = SimpleNamespace(
+    sizes = np.random.default_rng(1).random((5, 3))
+    copy.record_ = Record(
         delta_norms=sizes.tolist(),
         grad_norms=(2 * sizes).tolist(),
         update_ratios=(1e-3 * sizes).tolist(),
@@ -91,6 +93,35 @@ def test_scores_stand_on_an_axis_of_their_own_and_their_best_is_marked():
     assert display.scores_ax_ is display.scores_line_.axes is not display.ax_
     assert display.best_epoch_ == 1 + np.argmax(clf.validation_scores_)
     assert display.line_.get_linestyle() != display.scores_line_.get_linestyle()
+
+
+def test_scores_stand_at_the_last_epochs_if_only_those_had_any():
+    clf = MLPClassifier((6,), max_iter=4, warm_start=True, random_state=0)
+    clf.fit(X, LABELS).set_params(early_stopping=True).fit(X, LABELS)
+    display = drawn(LossCurveDisplay, clf)
+    np.testing.assert_array_equal(display.line_.get_xdata(), range(1, 9))
+    np.testing.assert_array_equal(display.scores_line_.get_xdata(), range(5, 9))
+    np.testing.assert_array_equal(
+        display.scores_line_.get_ydata(), clf.validation_scores_
+    )
+    assert display.best_epoch_ == 5 + np.argmax(clf.validation_scores_)
+    assert display.best_line_.get_xdata()[0] == display.best_epoch_
+
+
+def test_the_score_of_a_diverged_epoch_is_not_the_best():
+    display = LossCurveDisplay(
+        loss_curve=[2.0, 1.0, 9.0], validation_scores=[0.5, 0.7, np.nan]
+    )
+    assert display.plot(axes()).best_epoch_ == 2
+
+
+def test_an_early_best_epoch_has_its_label_to_the_right_a_late_one_to_the_left():
+    losses = np.arange(10.0)
+    for curve, side in ((losses, "left"), (-losses, "right")):
+        display = LossCurveDisplay(loss_curve=curve).plot(axes())
+        assert display.best_label_.get_ha() == side
+    display = LossCurveDisplay(loss_curve=losses, validation_scores=[2, 1])
+    assert display.plot(axes()).best_label_.get_ha() == "right"
 
 
 def test_lbfgs_has_iterations():
@@ -226,11 +257,37 @@ def test_names_of_lines_keep_their_distance_and_order(n_layers):
     assert all(np.diff(middles) >= 0.99 * size)
 
 
-def test_heights_are_spread_no_more_than_they_must():
-    heights = np.array([10.0, 0.0, 11.0, 50.0])
-    np.testing.assert_allclose(plotting.spread(heights, 5, 60), [10, 0, 15, 50])
-    np.testing.assert_allclose(plotting.spread(heights, 5, 50), [10, 0, 15, 50])
-    np.testing.assert_allclose(plotting.spread(np.array([9.0, 10.0]), 5, 10), [5, 10])
+@pytest.mark.parametrize(
+    ("heights", "top", "expected"),
+    [
+        ([10, 0, 11, 50], 60, [8, 0, 13, 50]),
+        ([10, 0, 11, 50], 50, [8, 0, 13, 50]),
+        ([20, 20, 20], 60, [15, 20, 25]),
+        ([9, 10], 10, [5, 10]),
+        ([1, 0, 20], 60, [5, 0, 20]),
+        ([3, 1, 2], 8, [8, -2, 3]),
+    ],
+    ids=["free", "at the top", "equal", "too high", "too low", "no room"],
+)
+def test_heights_are_spread_no_more_than_they_must(heights, top, expected):
+    spread = plotting.spread(np.array(heights, float), 5, top)
+    np.testing.assert_allclose(spread, expected)
+
+
+@pytest.mark.parametrize(
+    ("last", "title"),
+    [
+        ([0.5, 0.25], "Each layer's error signal shrinks, at least 2-fold"),
+        ([0.5, 0.99], "The error signal shrinks in 1 of 2 layers"),
+        ([1.0, 3.0], "The error signal shrinks in 0 of 2 layers"),
+        ([1e-4, 1e-3], "Each layer's error signal shrinks, at least 1,000-fold"),
+        ([0.0, 0.5], "In the end the layers' error signals are 0 to 0.5"),
+    ],
+    ids=["all", "hardly", "none", "a lot", "zero"],
+)
+def test_the_title_says_in_how_many_layers_error_signals_shrink(last, title):
+    display = ErrorSignalDisplay(delta_norms=[[1.0, 1.0], last]).plot(axes())
+    assert display.ax_.get_title().replace("\n", " ") == title
 
 
 # -- the gradient ----------------------------------------------------------------------
@@ -240,13 +297,25 @@ def test_norms_of_layers_are_those_of_the_gradient_and_delta(clf):
     display = drawn(GradientFlowDisplay, clf, X, LABELS)
     result = clf.backprop(X, LABELS)
     for i in range(3):
-        grads = np.append(result.coef_grads[i], result.intercept_grads[i])
+        grads = np.append(*result.mean_grads(i + 1))
         assert display.lines_[0].get_ydata()[i] == pytest.approx(np.linalg.norm(grads))
         size = np.sqrt(np.mean(result.delta[i + 1] ** 2))
         assert display.lines_[1].get_ydata()[i] == pytest.approx(size)
     first, last = display.grad_norms[[0, -1]]
     verb = "grows" if first > last else "shrinks"
     assert f"From layer 3 to layer 1 the gradient {verb}" in title(display)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 100.0])
+def test_the_gradient_of_samples_is_that_of_a_record_without_the_penalty(alpha):
+    clf = MLPClassifier(
+        (6, 4), "tanh", alpha=alpha, max_iter=1, random_state=0, record="summary"
+    )
+    clf.partial_fit(X, LABELS, classes=np.unique(LABELS))
+    of_samples = drawn(GradientFlowDisplay, clf, X, LABELS)
+    clf.partial_fit(X, LABELS)
+    of_the_record = drawn(GradientFlowDisplay, clf)
+    np.testing.assert_allclose(of_samples.grad_norms, of_the_record.grad_norms[-1])
 
 
 # -- what all have in common -----------------------------------------------------------
@@ -366,15 +435,31 @@ def test_without_samples_and_record_both_are_named(display, clf):
 
 @pytest.mark.parametrize("display", [ErrorSignalDisplay, GradientFlowDisplay])
 def test_a_record_of_no_epoch_is_refused(display, recorded):
-    recorded.record_ = SimpleNamespace(grad_norms=[], delta_norms=[], update_ratios=[])
+    recorded.record_ = Record()
     with pytest.raises(ValueError, match="holds no epoch"):
         display.from_estimator(recorded)
 
 
 def test_no_losses_are_refused(recorded):
-    recorded.loss_curve_ = []
-    with pytest.raises(ValueError, match=r"loss_curve=\[\] holds no epoch"):
+    recorded.loss_curve_, recorded.n_iter_ = [], 0
+    with pytest.raises(ValueError, match="no epoch: training was interrupted during"):
         LossCurveDisplay.from_estimator(recorded)
+    with pytest.raises(ValueError, match=r"loss_curve=\[\] holds no epoch"):
+        LossCurveDisplay(loss_curve=[])
+
+
+def test_a_converted_model_of_lbfgs_says_why_it_has_no_losses():
+    theirs = neural_network.MLPClassifier((3,), solver="lbfgs", max_iter=5)
+    with pytest.raises(
+        ValueError, match=r"no iteration: scikit-learn.*none with lbfgs"
+    ):
+        LossCurveDisplay.from_estimator(from_sklearn(theirs.fit(X, LABELS)))
+
+
+@pytest.mark.parametrize("scores", [[], [0.5, 0.6, 0.7]], ids=["none", "more"])
+def test_scores_of_other_epochs_are_refused(scores):
+    with pytest.raises(ValueError, match=f"{len(scores)} scores of 2 epochs"):
+        LossCurveDisplay(loss_curve=[2.0, 1.0], validation_scores=scores)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,10 @@ def edge_lines(display, layer):
     }
 
 
+def caption(display):
+    return display.ax_.get_legend().get_title().get_text().split("\n")
+
+
 def test_every_weight_of_a_small_network_is_an_edge_of_its_sign(clf):
     display = drawn(NetworkDisplay, clf)
     for layer, w in enumerate(clf.coefs_, 1):
@@ -140,15 +144,31 @@ def test_wide_layers_show_the_nodes_with_the_largest_edges_and_count_the_others(
         np.linalg.norm(net.coefs_[1], axis=0), np.linalg.norm(net.coefs_[2], axis=1)
     )
     assert set(display.shown_[2]) == set(np.argsort(norms)[-MOST_OF_WIDE:])
-    caption = display.ax_.get_legend().get_title().get_text()
-    assert f"{MOST_EDGES} largest weights" in caption
-    assert "between the nodes of the largest weights" in caption
+    assert caption(display) == [
+        "max: the largest size in the layer, full width and colour",
+        "wide layers: the nodes with the largest weights",
+        f"each layer: at most the {MOST_EDGES} largest weights",
+    ]
     for layer in (1, 2):
         k, j = np.ix_(display.shown_[layer - 1], display.shown_[layer])
         w = np.abs(net.coefs_[layer - 1])
         drawn_sizes = [w[edge] for edge in edge_lines(display, layer)]
         assert len(drawn_sizes) == MOST_EDGES
         assert min(drawn_sizes) == np.sort(w[k, j], axis=None)[-MOST_EDGES]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left_out"),
+    [
+        ((2, 40, 2), ["wide layers: the nodes with the largest weights"]),
+        ((20, 20), [f"each layer: at most the {MOST_EDGES} largest weights"]),
+        ((3, 2), []),
+    ],
+    ids=["nodes", "edges", "nothing"],
+)
+def test_the_caption_says_what_is_left_out(sizes, left_out):
+    _, *lines = caption(drawn(NetworkDisplay, Network(sizes, random_state=0)))
+    assert lines == left_out
 
 
 @pytest.mark.parametrize(

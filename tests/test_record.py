@@ -152,6 +152,22 @@ def test_lbfgs_that_begins_at_a_minimum_tells_of_it():
     assert model.record_.update_ratios[-1] == [0.0, 0.0, 0.0]
 
 
+def test_lbfgs_that_finds_no_way_down_tells_of_where_it_began():
+    """At a kink: any step lets the second sample in, which loses more than is won."""
+    X, y = np.array([[0.01], [0.0]]), np.array([4.0, -4.0])
+    params = {"hidden_layer_sizes": (1,), "alpha": 0.0, "warm_start": True}
+    model = estimator(solver="lbfgs", max_iter=1, **params).fit(X, y)
+    for values, start in zip(
+        (*model.coefs_, *model.intercepts_), (1.0, 5.0, 0.0, 0.5), strict=True
+    ):
+        values[:] = start
+    model.fit(X, y)
+    assert model.n_iter_ == 0
+    expected = by_hand(model.network_, X, y, None)
+    np.testing.assert_allclose(model.record_.delta_norms[-1], expected[0], 1e-10)
+    np.testing.assert_allclose(model.record_.grad_norms[-1], expected[1], 1e-10)
+
+
 @pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
 def test_a_step_from_weights_of_zero_is_infinitely_large(solver):
     X, y, _ = samples()

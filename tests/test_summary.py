@@ -163,6 +163,34 @@ def test_only_a_finished_epoch_is_summed_up(implementation):
         propagator.summary()
 
 
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_before_an_epoch_has_ended_there_is_nothing_to_tell(implementation):
+    params, X, y, weights = draw(15, SIZES, n=8)
+    message = "^summary tells of a finished epoch: call use_summary before it begins.$"
+
+    def assert_refuses():
+        with pytest.raises(ValueError, match=message):
+            propagator.summary()
+
+    propagator = implementation.Propagator(*SPEC, ALPHA, np.dtype(np.float64))
+    assert_refuses()
+    propagator.loss_and_grad(params, X, y, weights, np.empty_like(params))
+    propagator.use_summary()
+    assert_refuses()
+    once = summary_of_loss(propagator, params, X, y, weights)
+    propagator.use_summary()
+    assert propagator.summary() == once
+    with pytest.raises(ValueError, match="sample_weight"):
+        summary_of_loss(propagator, params, X, y, 0 * weights)
+    assert_refuses()
+    propagator.use_sgd(np.zeros_like(params), 0.9, True)
+    propagator.begin_training(params, X, y, weights, 4)
+    propagator.begin_epoch(np.arange(8), RATE)
+    assert_refuses()
+    propagator.end_epoch()  # as Ctrl-C ends it, before its last batch
+    assert_refuses()
+
+
 # ---- as NumPy has it ---------------------------------------------------------------
 
 MIXED_SIZES = [(5, 1, 33), (33, 1), (17, 3, 65, 4), (2, 100, 10), (2, 30, 10, 26, 5)]
@@ -269,6 +297,23 @@ def test_error_signals_whose_squares_underflow_are_seen(monkeypatch, isa):
     assert 1e-30 < exact[0][0] < 1e-24
     assert exact[1][0] < 1e-24
     assert_same(rounded, exact, 1e-4)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_float64_sees_error_signals_down_to_1e_150(monkeypatch, isa):
+    monkeypatch.setenv("CBP_ISA", isa)
+    sizes = (3, 5, 17, 2)
+    spec = (sizes, "identity", "identity", "squared_error")
+    params, X, y, weights = draw(16, sizes)
+    coefs, _ = of_layers(sizes, params)
+    for W in coefs[1:]:
+        W *= 1e-75
+    actual, expected = (
+        summary_of_loss(make(implementation, spec), params, X, y, weights)
+        for implementation in IMPLEMENTATIONS
+    )
+    assert 1e-151 < actual[0][0] < 1e-148
+    assert_same(actual, expected, RTOL[np.float64])
 
 
 # ---- the same bits -----------------------------------------------------------------

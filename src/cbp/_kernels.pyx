@@ -49,7 +49,7 @@ from cbp._steps cimport (
     Place, Run, feed_targets, feed_X, last_weighed, mean_loss, predict, train,
 )
 from cbp._summary cimport (
-    Share, Summary, begin_summary, dead_share, delta_norm, grad_norm, update_ratio,
+    SlabRange, Summary, begin_summary, dead_share, delta_norm, grad_norm, update_ratio,
 )
 from cbp._team cimport cbp_team_run, cbp_team_start, cbp_team_stop
 from cbp._workspace cimport (
@@ -128,6 +128,7 @@ cdef class Propagator:
     cdef dict lent              # name -> plain vector that end_training writes to
     cdef readonly bint in_training
     cdef readonly bint in_epoch
+    cdef bint has_summary       # of the last epoch, or `loss_and_grad`, which has ended
     cdef Py_ssize_t batch_size
     cdef readonly int n_threads
     cdef double work_per_thread
@@ -366,7 +367,7 @@ cdef class Propagator:
                              net.layer[1].grad_b, 0.0, place.weight)
             store(net, run.grad, out)
             squares = net.k.sum_of_squares(n_coefs, run.params)
-        self.held = None
+        self.held, self.has_summary = None, run.sums_up
         return mean_loss(run, place, squares)
 
     # -- summaries ---------------------------------------------------------------
@@ -382,13 +383,14 @@ cdef class Propagator:
         """What the last finished epoch, or `loss_and_grad`, was like in each layer.
 
         Returns (delta_norms, grad_norms, update_ratios, dead_shares), lists of floats
-        for the layers from 1 on; dead_shares are those of hidden layers.
+        for the layers from 1 on; dead_shares are those of hidden layers. Raises
+        ValueError unless an epoch, or `loss_and_grad`, has ended since `use_summary`.
         """
         cdef const Net *net = &self.run.net
         cdef const Summary *summary = &self.run.summary
-        cdef Share all = Share(self.run.slabs, 0, self.run.n_slabs)
+        cdef SlabRange all = SlabRange(self.run.slabs, 0, self.run.n_slabs)
         cdef Py_ssize_t l
-        if not self.run.sums_up or self.in_epoch:
+        if not self.has_summary:
             raise ValueError(
                 "summary tells of a finished epoch: call use_summary before it begins."
             )
@@ -502,6 +504,9 @@ cdef class Propagator:
         if not self.in_epoch:
             raise ValueError("end_epoch needs an epoch: call begin_epoch first.")
         self.held_order, self.in_epoch = None, False
+        self.has_summary = (
+            self.run.sums_up and place.batch_start >= self.run.samples.n
+        )
         loss = place.epoch_loss / place.counted_rows if place.counted_rows else 0.0
         return loss, place.steps
 
@@ -524,6 +529,7 @@ cdef class Propagator:
         place.batch_start = place.row = 0
         place.weight = place.loss = 0
         place.epoch_loss = place.counted_rows = 0
+        self.has_summary = False
         if self.run.sums_up:
             self._begin_summary()
 

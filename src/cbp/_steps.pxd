@@ -23,7 +23,7 @@ from cbp._equations cimport (
     output_error, part_of, row_of, slab_of, transposed_copy, weights_of,
 )
 from cbp._simd cimport cbp_clock, cbp_flush_subnormals, cbp_restore_subnormals
-from cbp._summary cimport Share, Summary, add_block, add_step, keep_weights
+from cbp._summary cimport SlabRange, Summary, add_block, add_step, keep_weights
 from cbp._team cimport cbp_team, cbp_team_wait
 
 
@@ -372,7 +372,8 @@ cdef inline void work_off(
 
 
 cdef inline void work_off_block(
-    Run *run, const Place *place, Rows mine, Py_ssize_t rows, Share slabs, bint steps
+    Run *run, const Place *place, Rows mine, Py_ssize_t rows, SlabRange slabs,
+    bint steps,
 ) noexcept nogil:
     """The second phase of a block of so many rows, of which some were `mine`."""
     cdef const Net *net = &run.net
@@ -402,8 +403,8 @@ cdef inline void train(void *job, int member, int members) noexcept nogil:
     cdef Place place = run.place
     cdef Py_ssize_t rows, batch_rows
     cdef Rows mine
-    cdef Share slabs = Share(run.slabs, first_slab(run, member, members),
-                             first_slab(run, member + 1, members))
+    cdef SlabRange slabs = SlabRange(run.slabs, first_slab(run, member, members),
+                                     first_slab(run, member + 1, members))
     cdef double work = 0
     cdef bint steps
     cdef unsigned long long state = cbp_flush_subnormals()

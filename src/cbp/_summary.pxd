@@ -19,7 +19,7 @@ from cbp._equations cimport (
 from cbp._simd cimport CBP_RELU
 
 
-ctypedef struct Share:          # of the slabs
+ctypedef struct SlabRange:      # those from first on, before end
     const Slab *slabs
     Py_ssize_t first
     Py_ssize_t end
@@ -32,7 +32,7 @@ ctypedef struct Summary:
     double *grad_squares        # of each slab: its part of the gradient of that batch,
     double *change_squares      # and of what the step has changed in the weights
     void *active                # as all b: 1 for nodes that were active, else 0
-    void *before                # as all trained matrices: the weights before the step
+    void *before                # as all trained W: before the step, then the change
 
 
 cdef inline void begin_summary(
@@ -49,7 +49,7 @@ cdef inline void begin_summary(
 cdef inline void *kept(
     const Net *net, const Slab *slab, const Summary *summary
 ) noexcept nogil:
-    """Where the weights of a slab before the step are; W^1 begins the trained ones."""
+    """Where a slab lies in `before`; W^1 begins the trained matrices."""
     return <char *>summary.before + (
         <char *>weights_of(net, slab) - <char *>net.layer[1].W
     )
@@ -64,7 +64,7 @@ cdef inline void *active_of(
 
 
 cdef inline void keep_weights(
-    const Net *net, Share mine, const Summary *summary
+    const Net *net, SlabRange mine, const Summary *summary
 ) noexcept nogil:
     """Before the step that is to be told of."""
     cdef Py_ssize_t s
@@ -76,7 +76,7 @@ cdef inline void keep_weights(
 
 
 cdef inline void add_block(
-    const Net *net, Py_ssize_t rows, Share mine, Summary *summary
+    const Net *net, Py_ssize_t rows, SlabRange mine, Summary *summary
 ) noexcept nogil:
     """The error signals of a block, and which nodes were active in it."""
     cdef Py_ssize_t s, n
@@ -97,7 +97,7 @@ cdef inline void add_block(
 
 
 cdef inline void add_step(
-    const Net *net, double S, Share mine, Summary *summary
+    const Net *net, double S, SlabRange mine, Summary *summary
 ) noexcept nogil:
     """The mean gradient of the last batch, whose weights sum to S, and the change.
 
@@ -119,6 +119,7 @@ cdef inline void add_step(
             squares += net.k.column_squares(1, slab.intercepts, slab.intercepts,
                                             part_of(net, slab, layer.grad_b))
         summary.grad_squares[s] = squares / (S * S)
+        # From here on `before` holds the change.
         net.k.change(n, weights_of(net, slab), kept(net, slab, summary))
         summary.change_squares[s] = net.k.column_squares(
             slab.nodes, slab.width, slab.width, kept(net, slab, summary)
@@ -126,7 +127,7 @@ cdef inline void add_step(
 
 
 cdef inline double sum_of_layer(
-    const double *sums, Share all, Py_ssize_t l
+    const double *sums, SlabRange all, Py_ssize_t l
 ) noexcept nogil:
     cdef Py_ssize_t s
     cdef double total = 0
@@ -137,7 +138,7 @@ cdef inline double sum_of_layer(
 
 
 cdef inline double delta_norm(
-    const Net *net, Share all, const Summary *summary, Py_ssize_t l
+    const Net *net, SlabRange all, const Summary *summary, Py_ssize_t l
 ) noexcept nogil:
     """Root mean square over rows and nodes."""
     return sqrt(sum_of_layer(summary.delta_squares, all, l)
@@ -145,13 +146,13 @@ cdef inline double delta_norm(
 
 
 cdef inline double grad_norm(
-    Share all, const Summary *summary, Py_ssize_t l
+    SlabRange all, const Summary *summary, Py_ssize_t l
 ) noexcept nogil:
     return sqrt(sum_of_layer(summary.grad_squares, all, l))
 
 
 cdef inline double update_ratio(
-    Share all, const Summary *summary, const double *squares, Py_ssize_t l
+    SlabRange all, const Summary *summary, const double *squares, Py_ssize_t l
 ) noexcept nogil:
     """||change of W|| / ||W||, from the ||W||^2 of each slab before the step."""
     cdef double change = sum_of_layer(summary.change_squares, all, l)

@@ -16,10 +16,11 @@ class Record:
     Parameters
     ----------
     delta_norms : list of list of L floats
-        Root mean square of the error signals delta^l over the samples of the epoch and
-        the nodes of the layer, each sample's by the parameters before the update of its
-        batch, and times its weight if there are weights. It falls from layer to layer
-        where gradients vanish, and rises where they explode.
+        Root mean square (the norms below are Euclidean) of the error signals delta^l
+        over the samples of the epoch and the nodes of the layer: each sample's by the
+        parameters before the update of its batch, and times its weight if there are
+        weights. It falls from layer to layer where gradients vanish, and rises where
+        they explode. What is below 1e-154 may count as 0: its square underflows.
     grad_norms : list of list of L floats
         Euclidean norm of dC/dW^l and dC/db^l together, without the penalty's part, in
         the last batch of the epoch (that has any weight), before its update.
@@ -28,7 +29,7 @@ class Record:
         before it: how far a step goes beside what is there.
     dead_shares : list of list of L - 1 floats
         Share of the nodes of each hidden layer that relu let through for no sample of
-        the epoch: they have not learnt. 0 for other activations.
+        the epoch: no error signal has passed them. 0 for other activations.
 
     Examples
     --------

@@ -518,7 +518,7 @@ class Propagator:
         self._dtype = np.dtype(dtype)
         self._n_params = sum((n[l - 1] + 1) * n[l] for l in range(1, len(n)))
         self._solver = self._training = self._epoch = self._progress = None
-        self._sums_up, self._sums = False, no_sums(self._net)
+        self._sums_up, self._sums = False, None
 
     def use_threads(self, n_threads, work_per_thread=0.0):
         """Take up to `n_threads` threads from now on; here there is always one."""
@@ -576,6 +576,7 @@ class Propagator:
         n = self._check_data(X, y, sample_weight)
         check("grad_out", grad_out, params.shape, self._dtype, written=True)
         samples, S = read_samples(self._net, X, y, sample_weight, range(n))
+        self._sums = None
         if S <= 0.0:
             raise ValueError(
                 f"sample_weight must have a positive sum over the {n} rows, got {S}"
@@ -608,10 +609,15 @@ class Propagator:
         dead_shares : list of L - 1 floats
             Share of the nodes of a hidden layer whose a was above 0 in no row; 0 for
             other activations than relu.
+
+        Raises
+        ------
+        ValueError
+            Unless an epoch, or `loss_and_grad`, has ended since `use_summary`.
         """
-        if not self._sums_up or self.in_epoch:
+        if self._sums is None:
             raise ValueError(
-                "there is no finished epoch to sum up; call use_summary before it"
+                "summary tells of a finished epoch: call use_summary before it begins."
             )
         return summary_of(self._net, self._sums)
 
@@ -666,7 +672,7 @@ class Propagator:
         if not all(0 <= i < n for i in rows):
             raise ValueError(f"order must hold row numbers below {n}, got {order}")
         batches = [rows[r : r + batch_size] for r in range(0, len(rows), batch_size)]
-        self._epoch = batches, learning_rate
+        self._epoch, self._sums = (batches, learning_rate), None
         self._progress = self._progress._replace(
             loss=0.0, rows=0, batches=0, sums=no_sums(self._net)
         )
@@ -694,8 +700,10 @@ class Propagator:
             Number of updates so far, those of earlier epochs included.
         """
         self._check_epoch()
-        done, self._epoch = self._progress, None
-        self._sums = done.sums
+        (batches, _), done = self._epoch, self._progress
+        self._epoch = None
+        is_summed_up = self._sums_up and done.batches == len(batches)
+        self._sums = done.sums if is_summed_up else None
         return (done.loss / done.rows if done.rows else 0.0), done.steps
 
     def end_training(self):

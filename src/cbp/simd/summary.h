@@ -6,16 +6,12 @@
 
 #include "panel.h"
 
-/* A sum that is less than this may have lost squares to underflow: error signals vanish
- * from layer to layer, and to see that is what they are summed up for. It is taken again
- * of reals MAGNIFIER times as large, none of whose squares can overflow then. */
-#ifdef CBP_FLOAT64
-#define LEAST_SQUARES 0x1p-800
-#define MAGNIFIER 0x1p511
-#else
+/* A sum of float32 that is less than this may have lost squares to underflow: error
+ * signals vanish from layer to layer, and to see that is what they are summed up for. It
+ * is taken again of reals MAGNIFIER times as large, none of whose squares can overflow
+ * then. In float64 squares underflow below 1e-154, as the sum, a double, would anyway. */
 #define LEAST_SQUARES 0x1p-80
 #define MAGNIFIER 0x1p63f
-#endif
 
 /* Sums of columns that run side by side: one would wait for each multiply-add. */
 #define SUMS_ABREAST 8
@@ -50,7 +46,8 @@ INLINE double magnified_squares(const real scale, ptrdiff_t rows, ptrdiff_t widt
 static double column_squares(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const void *x)
 {
     const double total = magnified_squares(1, rows, width, stride, x);
-    if (!(total < LEAST_SQUARES)) return total;
+    const int may_underflow = sizeof(real) < sizeof(double) && total < LEAST_SQUARES;
+    if (!may_underflow) return total;
     return magnified_squares(MAGNIFIER, rows, width, stride, x) / MAGNIFIER / MAGNIFIER;
 }
 

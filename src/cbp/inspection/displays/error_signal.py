@@ -10,7 +10,7 @@ from cbp.inspection.displays.plotting import (
     set_title,
     whole_decades,
 )
-from cbp.inspection.displays.wording import change, percent, short
+from cbp.inspection.displays.wording import LEAST_CHANGE, change, fold, percent, short
 from cbp.inspection.samples import backprop_of, record_of, unit_of
 
 #: The strip of a layer: quantiles between which a bar lies, its height, its grey.
@@ -231,8 +231,9 @@ def _verdict_on_epochs(norms):
     if len(norms) == 1 or not (first.all() and last.all()):
         sizes = f"{short(last.min())} to {short(last.max())}"
         return f"In the end the layers' error signals are {sizes}"
-    if (last < first).all():
-        fewest = (first / last).min()
-        return f"Each layer's error signal shrinks, at least {fewest:.2g}-fold"
-    n_shrunk = np.count_nonzero(last < first)
+    ratios = first / last
+    shrinks = ratios >= LEAST_CHANGE
+    if shrinks.all():
+        return f"Each layer's error signal shrinks, at least {fold(ratios.min())}"
+    n_shrunk = np.count_nonzero(shrinks)
     return f"The error signal shrinks in {n_shrunk} of {len(last)} layers"

@@ -21,6 +21,8 @@ from cbp.inspection.samples import backprop_of, record_of, unit_of
 
 #: Steps that change weights by about 1e-3 of their size train well (Karpathy, CS231n,
 #: "Neural Networks Part 3", ratio of weights to updates); a factor of ten either way.
+#: A rule of thumb, to judge by eye: `diagnose`, which advises changes, is more patient
+#: and speaks only of ratios that mean clear trouble.
 HEALTHY = (1e-4, 1e-2)
 
 
@@ -29,13 +31,18 @@ class GradientFlowDisplay:
 
     Of samples, it shows the norms of the gradient and of delta^l in each layer. Of a
     record, above, the norm of the gradient in each epoch, and, below, by how much of
-    their size a step changed the weights; a band marks ratios that are healthy.
+    their size a step changed the weights. A band marks the ratios from 1e-4 to 1e-2,
+    which are healthy by a rule of thumb: 1e-3, give or take a factor of ten. `diagnose`
+    is more patient and speaks only outside 1e-6 to 5e-2, of clear trouble.
+
+    The gradient is that of the mean loss, without the penalty, whose part would hide
+    that no error signal arrives.
 
     Parameters
     ----------
     grad_norms : array-like of shape (L,) or (n_epochs, L)
-        Euclidean norm of dC/dW^l and dC/db^l together; in each epoch, with
-        `update_ratios`.
+        Euclidean norm of dC/dW^l and dC/db^l together, without the penalty's part; in
+        each epoch, with `update_ratios`.
     delta_norms : array-like of shape (L,), default=None
         Root mean square of delta^l over samples and nodes.
     update_ratios : array-like of shape (n_epochs, L), default=None
@@ -57,7 +64,7 @@ class GradientFlowDisplay:
     ratio_lines_, ratio_labels_ : lists of L Line2D and of L Annotation
         With `update_ratios`.
     band_ : Patch
-        The healthy ratios, with `update_ratios`.
+        The ratios from 1e-4 to 1e-2, with `update_ratios`.
 
     Raises
     ------
@@ -112,7 +119,6 @@ class GradientFlowDisplay:
         Returns
         -------
         display : GradientFlowDisplay
-            Of samples, the gradient is that of C, penalty included.
 
         Raises
         ------
@@ -202,8 +208,9 @@ class GradientFlowDisplay:
 
 
 def _grad_norms(result):
-    grads = zip(result.coef_grads, result.intercept_grads, strict=True)
-    return [np.hypot(np.linalg.norm(w), np.linalg.norm(b)) for w, b in grads]
+    layers = range(1, len(result.delta))
+    grads = [result.mean_grads(layer) for layer in layers]
+    return [np.hypot(np.linalg.norm(dW), np.linalg.norm(db)) for dW, db in grads]
 
 
 def _root_mean_square(delta):

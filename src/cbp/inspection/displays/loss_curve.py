@@ -25,7 +25,8 @@ class LossCurveDisplay:
     loss_curve : array-like of shape (n_epochs,)
         C of each epoch.
     validation_scores : array-like of shape (n_scores,), default=None
-        Scores after each epoch.
+        Scores after each of the last `n_scores` epochs: those before, of an estimator
+        that was trained in several calls, were without early stopping.
     unit : str, default='epoch'
         What one value stands for: an epoch, or an iteration of L-BFGS.
 
@@ -48,7 +49,7 @@ class LossCurveDisplay:
     Raises
     ------
     ValueError
-        If there is no loss.
+        If there is no loss, or `validation_scores` holds none or more than losses.
 
     Examples
     --------
@@ -71,10 +72,15 @@ class LossCurveDisplay:
             else np.asarray(validation_scores, dtype=np.float64)
         )
         self.unit = unit
-        if self.loss_curve.size == 0:
+        n_epochs = self.loss_curve.size
+        if n_epochs == 0:
+            raise ValueError(f"loss_curve=[] holds no {unit}; give one loss at least.")
+        if validation_scores is not None and not (
+            0 < self.validation_scores.size <= n_epochs
+        ):
             raise ValueError(
-                f"loss_curve=[] holds no {unit}: training was interrupted during the "
-                "first. Fit again."
+                f"validation_scores holds {self.validation_scores.size} scores of "
+                f"{n_epochs} {unit}s; give one for each of the last, or None."
             )
 
     @classmethod
@@ -96,9 +102,10 @@ class LossCurveDisplay:
         NotFittedError
             If the estimator is not fitted.
         TypeError
-            If it is no estimator of this package, or a Network.
+            If it is no estimator of this package; a Network keeps no losses.
         ValueError
-            If no epoch has ended, or the estimator has kept no losses.
+            If its `loss_curve_` is empty: training was interrupted during the first
+            epoch, or it was converted from scikit-learn, whose L-BFGS keeps no losses.
         ImportError
             If matplotlib is not installed.
         """
@@ -108,10 +115,16 @@ class LossCurveDisplay:
                 f"estimator is a {type(estimator).__name__} that has no loss_curve_; "
                 "give an estimator that its fit has trained."
             )
+        unit = unit_of(estimator)
+        if len(estimator.loss_curve_) == 0:
+            raise ValueError(
+                f"loss_curve_=[] holds no {unit}: {_why_empty(estimator)}. Fit again."
+            )
+        # Without any score if Ctrl-C came before the first.
         display = cls(
             loss_curve=estimator.loss_curve_,
-            validation_scores=estimator.validation_scores_,
-            unit=unit_of(estimator),
+            validation_scores=estimator.validation_scores_ or None,
+            unit=unit,
         )
         return display.plot(ax)
 
@@ -135,7 +148,7 @@ class LossCurveDisplay:
         self.ax_, self.figure_ = axes_for(self, ax, figsize=(6, 4))
         self.scores_ax_ = self.scores_line_ = None
         losses = self.loss_curve
-        (self.line_,) = self.ax_.plot(_epochs(losses), losses, color="black")
+        (self.line_,) = self.ax_.plot(self._epochs_of(losses), losses, color="black")
         self.ax_.set(xlabel=self.unit, ylabel="C, the loss")
         self.ax_.set_ylim(bottom=min(0, np.min(losses)))
         set_title(self.ax_, _verdict(losses))
@@ -150,7 +163,7 @@ class LossCurveDisplay:
         scores = self.validation_scores
         self.scores_ax_ = self.ax_.twinx()
         (self.scores_line_,) = self.scores_ax_.plot(
-            _epochs(scores), scores, color=POSITIVE, linestyle="--"
+            self._epochs_of(scores), scores, color=POSITIVE, linestyle="--"
         )
         self.scores_ax_.set_ylabel("validation score (dashed)", color=POSITIVE)
         self.scores_ax_.tick_params(axis="y", colors=POSITIVE)
@@ -161,13 +174,13 @@ class LossCurveDisplay:
         if self.validation_scores is None:
             values, what, best = self.loss_curve, "least loss", np.argmin
         else:
-            values, what, best = self.validation_scores, "best score", np.argmax
+            values, what, best = self.validation_scores, "best score", np.nanargmax
         at = best(values)
-        self.best_epoch_ = int(at) + 1
+        self.best_epoch_ = int(self._epochs_of(values)[at])
         self.best_line_ = self.ax_.axvline(
             self.best_epoch_, color=NEGATIVE, linestyle=":", zorder=1
         )
-        is_late = at > len(values) / 2
+        is_late = self.best_epoch_ > len(self.loss_curve) / 2 + 1
         self.best_label_ = self.ax_.annotate(
             f"{what} {short(values[at])},\n{self.unit} {self.best_epoch_}",
             xy=(self.best_epoch_, 0.5),
@@ -178,9 +191,16 @@ class LossCurveDisplay:
             va="center",
         )
 
+    def _epochs_of(self, values):
+        """The epochs of values that end with the last one, counted from 1."""
+        n_epochs = len(self.loss_curve)
+        return np.arange(n_epochs - len(values), n_epochs) + 1
 
-def _epochs(values):
-    return np.arange(1, len(values) + 1)
+
+def _why_empty(estimator):
+    if estimator.n_iter_ > 0:
+        return f"scikit-learn, where it was fitted, keeps none with {estimator.solver}"
+    return "training was interrupted during the first"
 
 
 def _verdict(losses):

@@ -135,12 +135,12 @@ class Graph:
 
     def caption(self):
         """What is relative to what, and what is left out."""
-        caption = "max: the largest size in the layer, full width and colour"
-        if any(values.size > MOST_EDGES for values in self.edge_values):
-            caption += f"\nof each layer at most the {MOST_EDGES} largest {self.edges}s"
+        lines = ["max: the largest size in the layer, full width and colour"]
         if any(self.n_left_out):
-            caption += f", between the nodes of the largest {self.edges}s"
-        return caption
+            lines.append(f"wide layers: the nodes with the largest {self.edges}s")
+        if any(values.size > MOST_EDGES for values in self.edge_values):
+            lines.append(f"each layer: at most the {MOST_EDGES} largest {self.edges}s")
+        return "\n".join(lines)
 
     def _name(self, layer, index):
         """What a node is called in a sentence."""

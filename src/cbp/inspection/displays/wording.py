@@ -1,5 +1,8 @@
 """Numbers and changes in the words of titles and labels."""
 
+#: A size that gets larger or smaller by less than this ratio hardly changes.
+LEAST_CHANGE = 1.05
+
 
 def short(value):
     """A number in few characters.
@@ -31,6 +34,17 @@ def percent(share):
     return f"{100 * share:.0f} %"
 
 
+def fold(ratio):
+    """A ratio of two sizes in words.
+
+    Examples
+    --------
+    >>> fold(12.3), fold(1.06)
+    ('12-fold', '1.1-fold')
+    """
+    return f"{short(float(f'{ratio:.2g}'))}-fold"
+
+
 def change(first, last):
     """How a size, above 0, gets from the first value to the last, in words.
 
@@ -40,7 +54,7 @@ def change(first, last):
     ('shrinks 12-fold', 'grows 4-fold', 'hardly changes')
     """
     ratio = max(first, last) / min(first, last)
-    if ratio < 1.05:
+    if ratio < LEAST_CHANGE:
         return "hardly changes"
     verb = "shrinks" if first > last else "grows"
-    return f"{verb} {short(float(f'{ratio:.2g}'))}-fold"
+    return f"{verb} {fold(ratio)}"
