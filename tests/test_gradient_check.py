@@ -7,6 +7,7 @@ import pytest
 from drop_in import samples
 from problems import PAIRS, draw_targets
 from scipy.sparse import csr_array
+from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
@@ -207,9 +208,9 @@ def test_a_quotient_that_is_no_number_is_wrong():
 def test_entries_at_kinks_are_reported_apart():
     # z^1 of both samples is 0 and 1: any change of w or b meets the kink of the first.
     net = Network((1, 1, 1), activation="relu", params=[1.0, 1.0, 0.0, 0.5])
-    check = check_gradients(net, [[1e-6], [1.0]], [3.0, 3.0])
+    check = check_gradients(net, [[1e-9], [1.0]], [3.0, 3.0])
     assert verdicts(check) == {
-        "coefs_[0]": "correct",  # times x = 1e-6 a step does not reach it
+        "coefs_[0]": "correct",  # times x = 1e-9 a step does not reach it
         "coefs_[1]": "correct",
         "intercepts_[0]": "kinks only",
         "intercepts_[1]": "correct",
@@ -342,3 +343,32 @@ def test_html_has_a_row_for_each_tensor():
     ]
     assert all(row[-1] == "correct" for row in rows)
     assert tree.find("p").text == "The gradient is the slope of the loss."
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("activation", ["tanh", "logistic", "relu"])
+@pytest.mark.parametrize("factor", [1.0, 5000.0])
+def test_right_gradients_are_not_accused_where_X_is_not_scaled(
+    factor, activation, solver
+):
+    X, y = load_wine(return_X_y=True)  # columns up to 1000
+    X = factor * X
+    clf = MLPClassifier((20,), activation, solver=solver, max_iter=50, random_state=0)
+    check = check_gradients(clf.fit(X, y), X[::7], y[::7])
+    assert not {"wrong", "doubtful"} & set(verdicts(check).values())
+    if factor == 1.0:
+        assert check.passed
+
+
+def test_a_wrong_gradient_is_accused_where_X_is_not_scaled(broken):
+    broken("g_prime", {**reference.g_prime, "tanh": lambda z: 1.0})
+    X, y = load_wine(return_X_y=True)
+    net = Network(
+        (13, 3, 1),
+        activation="tanh",
+        random_state=0,
+    )
+    net.coefs_[0] /= 1000  # else all nodes are saturated
+    check = check_gradients(net, X[::20], y[::20], n_entries=4)
+    assert verdicts(check)["coefs_[0]"] == verdicts(check)["intercepts_[0]"] == "wrong"
+    assert verdicts(check)["coefs_[1]"] == "correct"

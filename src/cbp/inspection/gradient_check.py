@@ -7,7 +7,7 @@ every tensor, kinks of relu apart. The quotient is that of 4th order,
     dC/dw ~ (-C(w+2h) + 8 C(w+h) - 8 C(w-h) + C(w-2h)) / 12h
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from numbers import Integral
 
@@ -20,10 +20,15 @@ from cbp.network import Network
 from cbp.tables import html_table, text_table
 
 #: h for a parameter of size 1 or less. Rounding of the loss puts some eps/h = 2e-12 of
-#: it into the quotient, far below `CORRECT`. The remainder, h^4/30 = 7e-18 of the 5th
-#: derivative, would bear a larger step; but that derivative grows with the 5th power of
-#: X, which need not be scaled, and a smaller step crosses fewer kinks.
+#: it into the quotient, far below `CORRECT`; the remainder is h^4/30 = 7e-18 of the 5th
+#: derivative. That grows with the 5th power of X, which need not be scaled, and of the
+#: weights; and a smaller step crosses fewer kinks. So these parts of it are tried as
+#: well, unless gradient and quotient agree at once.
 STEP = 2.0**-13
+PARTS = (1.0, 2.0**-4, 2.0**-8, 2.0**-12, 2.0**-16)
+
+#: Two quotients accuse a gradient if so many times closer to each other than to it.
+CLEARLY = 10
 
 #: Relative errors up to which a gradient is correct, and above which it is wrong.
 CORRECT, WRONG = 1e-6, 1e-2
@@ -58,9 +63,10 @@ class TensorCheck:
     gradient, quotient : float
         a and n of that entry.
     n_kinks : int
-        Entries left out because a step moved some z of a relu across 0, where the loss
-        has a kink and its quotient need not be any slope. Entries whose gradient or
-        quotient is not finite are never left out.
+        Entries left out because every step moved some z of a relu across 0, where the
+        loss has a kink and its quotient need not be any slope; or because quotients
+        over ever smaller steps do not settle.
+        Entries whose gradient or quotient is not finite are never left out.
     kink_error : float
         The largest relative error of these.
     verdict : {'correct', 'doubtful', 'wrong', 'kinks only'}
@@ -151,8 +157,8 @@ def check_gradients(model, X, y, sample_weight=None, *, n_entries=20, random_sta
 
     In float64, whatever the dtype of the model, with the loss as it is, penalty and
     weights included. Takes some four times `n_entries` forward and backward passes over
-    X for each array of parameters. A few dozen rows are enough; with more, more entries
-    are at kinks.
+    X for each array of parameters, up to five times as many where a quotient disagrees
+    at first. A few dozen rows are enough; with more, more entries are at kinks.
 
     Parameters
     ----------
@@ -262,8 +268,17 @@ class _Tensor:
 
     def _entry(self, flat):
         index = tuple(int(i) for i in np.unravel_index(flat, self.array.shape))
+        gradient, entries = float(self.gradient[index]), []
+        for part in PARTS:
+            entries.append(self._compare(index, gradient, part))
+            if entries[-1].agrees or not isfinite(entries[-1].error):
+                return entries[-1]
+        return _settled(entries)
+
+    def _compare(self, index, gradient, part):
+        """An `_Entry` from a quotient over this part of the step."""
         before = float(self.array[index])
-        h = STEP * max(1.0, abs(before))
+        h = part * STEP * max(1.0, abs(before))
         quotient, crosses, largest = 0.0, False, 0.0
         for steps, coefficient in QUOTIENT:
             self.array[index] = before + steps * h
@@ -272,8 +287,7 @@ class _Tensor:
             crosses |= not np.array_equal(active, self.active)
             largest = max(largest, abs(loss))
         self.array[index] = before
-        gradient = float(self.gradient[index])
-        error = _relative_error(gradient, quotient, SMALLEST * largest)
+        error = _relative_error(gradient, quotient, SMALLEST / part * largest)
         return _Entry(index, gradient, quotient, error, crosses and isfinite(error))
 
 
@@ -284,6 +298,26 @@ class _Entry:
     quotient: float
     error: float
     at_kink: bool
+
+    @property
+    def agrees(self):
+        return not self.at_kink and self.error <= CORRECT
+
+
+def _settled(entries):
+    """Of disagreeing entries with ever smaller steps the one to go by.
+
+    That is the one which the next confirms best; left out, as at a kink, if the two
+    are not `CLEARLY` closer to each other than to the gradient.
+    """
+    smooth = [entry for entry in entries if not entry.at_kink]
+    if len(smooth) < 2:
+        return replace(entries[0], at_kink=True)
+    changes = np.abs(np.diff([entry.quotient for entry in smooth]))
+    steadiest = int(np.argmin(changes))
+    entry = smooth[steadiest]
+    accuses = CLEARLY * changes[steadiest] < abs(entry.gradient - entry.quotient)
+    return replace(entry, at_kink=not accuses)
 
 
 def _relative_error(gradient, quotient, smallest):
