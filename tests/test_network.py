@@ -921,7 +921,8 @@ def test_sparse_X_does_not_change_a_bit(monkeypatch, implementation, kind, dtype
             assert now.dtype == then.dtype
 
 
-def test_backprop_of_sparse_X_makes_nothing_dense_of_its_size():
+def test_backprop_of_sparse_X_makes_nothing_dense_of_its_size(monkeypatch):
+    monkeypatch.setenv("CBP_IMPLEMENTATION", "kernels")  # the reference makes lists
     n, n_columns = 100, 10_000
     net = Network((n_columns, 1), random_state=0)
     X = scipy.sparse.random_array((n, n_columns), density=1e-3, rng=0).tocsr()
