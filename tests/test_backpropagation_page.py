@@ -5,7 +5,6 @@ The page is read from the source tree, as are the files that it quotes; what it 
 the installed package.
 """
 
-import doctest
 import re
 from pathlib import Path
 from textwrap import dedent
@@ -13,13 +12,14 @@ from textwrap import dedent
 import numpy as np
 import pytest
 import worked_example as worked
+from sessions import blocks_of, run_sessions
 
 from cbp.reference import CANONICAL_PAIRS, Net, g, logistic, output_error, softmax
 
 PAGE = Path(__file__).parent.parent / "docs" / "backpropagation.md"
 TEXT = PAGE.read_text("utf-8")
 
-BLOCKS = re.findall(r"^```\w+\n(.*?)^```$", TEXT, re.M | re.S)
+BLOCKS = blocks_of(TEXT)
 #: (file, lines) of the blocks that follow a link to a file and a colon.
 QUOTES = re.findall(r"\]\(([^)]+)\):\n\n```\w+\n(.*?)^```$", TEXT, re.M | re.S)
 
@@ -52,12 +52,7 @@ PAIRS = re.findall(
 @pytest.fixture(scope="module")
 def session():
     """(names, complaints) after the page's Python has run from top to bottom."""
-    source = "\n".join(block for block in BLOCKS if block.startswith(">>>"))
-    test = doctest.DocTestParser().get_doctest(source, {}, PAGE.name, str(PAGE), 0)
-    complaints = []
-    with np.printoptions():
-        doctest.DocTestRunner().run(test, out=complaints.append, clear_globs=False)
-    return test.globs, "".join(complaints)
+    return run_sessions(PAGE)
 
 
 def quantities(net, result, eta):

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
+from cbp.measures import relative_change
 from cbp.network import Network
 from cbp.recording import Record
 from cbp.training import DivergenceError, History, divergence_message
@@ -160,10 +161,5 @@ def _update_ratios(coefs, x):
     for W in coefs:
         after = x[start : start + W.size].astype(W.dtype)
         start += W.size
-        change, before = (
-            np.linalg.norm(values.astype(np.float64))
-            for values in (after - W.ravel(), W)
-        )
-        with np.errstate(divide="ignore"):
-            ratios.append(float(change / before) if change != 0 else 0.0)
+        ratios.append(relative_change(W.ravel(), after))
     return ratios

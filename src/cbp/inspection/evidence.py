@@ -14,6 +14,7 @@ from scipy.special import entr, xlogy
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from cbp.measures import relative_change, root_mean_square
 from cbp.training import AUTO_BATCH_SIZE, DivergenceError
 
 #: Rows that are looked at, evenly spaced over X. A relu that is active on none of 2048
@@ -104,7 +105,7 @@ class Evidence:
     @cached_property
     def layers(self):
         sizes = self.network.layer_sizes[1:]
-        deltas = [_rms(delta) for delta in self.result.delta[1:]]
+        deltas = [root_mean_square(delta) for delta in self.result.delta[1:]]
         above = [*deltas[1:], np.nan]
         return [
             LayerReport(
@@ -152,7 +153,7 @@ class Evidence:
         before = self.network.coefs_
         if self.next_coefs is None:
             return [np.nan] * len(before)
-        return list(map(_change, before, self.next_coefs))
+        return list(map(relative_change, before, self.next_coefs))
 
     @cached_property
     def next_coefs(self):
@@ -257,20 +258,6 @@ def _spread(n, most):
 def _as_given(y):
     """y with rows that can be picked, as `fit` takes them."""
     return y.tocsr() if issparse(y) else np.asarray(y)
-
-
-def _change(before, after):
-    """||after - before|| / ||before||: inf if that was 0, 0 if nothing changed."""
-    change, size = (
-        np.linalg.norm(values.astype(np.float64)) for values in (after - before, before)
-    )
-    if change == 0:
-        return 0.0
-    return float(change / size) if size else np.inf
-
-
-def _rms(values):
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
 def column_sizes(X):

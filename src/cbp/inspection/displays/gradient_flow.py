@@ -18,6 +18,7 @@ from cbp.inspection.displays.plotting import (
 )
 from cbp.inspection.displays.wording import change
 from cbp.inspection.samples import backprop_of, record_of, unit_of
+from cbp.measures import root_mean_square
 
 #: Steps that change weights by about 1e-3 of their size train well (Karpathy, CS231n,
 #: "Neural Networks Part 3", ratio of weights to updates); a factor of ten either way.
@@ -143,7 +144,7 @@ class GradientFlowDisplay:
             result = backprop_of(estimator, X, y)
             display = cls(
                 grad_norms=_grad_norms(result),
-                delta_norms=[_root_mean_square(delta) for delta in result.delta[1:]],
+                delta_norms=[root_mean_square(delta) for delta in result.delta[1:]],
             )
         return display.plot(ax)
 
@@ -211,10 +212,6 @@ def _grad_norms(result):
     layers = range(1, len(result.delta))
     grads = [result.mean_grads(layer) for layer in layers]
     return [np.hypot(np.linalg.norm(dW), np.linalg.norm(db)) for dW, db in grads]
-
-
-def _root_mean_square(delta):
-    return np.sqrt(np.mean(np.square(delta, dtype=np.float64)))
 
 
 def _verdict_on_layers(norms):
