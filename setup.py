@@ -1,7 +1,7 @@
 """The compiled part of the build; everything else is in pyproject.toml.
 
-`simd/kernels.c` is compiled once per instruction set and dtype and linked into the
-extension `cbp._kernels`; `simd/select.c` chooses among them at run time.
+`kernels/simd/kernels.c` is compiled once per instruction set and dtype and linked into
+the extension `cbp.kernels.propagator`; `simd/select.c` chooses among them at run time.
 
 CBP_DEBUG=1      assertions on sizes and rows, bounds checks in Cython, -O1
 CBP_SANITIZE=1   the same under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -31,8 +31,8 @@ INSTRUCTION_SETS = {
     "aarch64": {"neon": []},
 }
 MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
-SIMD = "src/cbp/simd"
-TEAM = "src/cbp/team"
+SIMD = "src/cbp/kernels/simd"
+TEAM = "src/cbp/kernels/team"
 
 
 class BuildExt(build_ext):
@@ -47,7 +47,7 @@ class BuildExt(build_ext):
         # Other compilers lack the vector extensions: they get the plain path.
         has_vectors = self.compiler.compiler_type != "msvc"
         flags = self.flags(has_vectors)
-        if ext.name == "cbp._kernels":
+        if ext.name == "cbp.kernels.propagator":
             self.add_kernels(ext, flags, has_vectors)
         ext.extra_compile_args += flags
         if SANITIZE:
@@ -111,15 +111,15 @@ class BuildExt(build_ext):
 NUMPY = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
 
 kernels = Extension(
-    "cbp._kernels",
-    ["src/cbp/_kernels.pyx", f"{SIMD}/select.c", f"{TEAM}/team.c"],
+    "cbp.kernels.propagator",
+    ["src/cbp/kernels/propagator.pyx", f"{SIMD}/select.c", f"{TEAM}/team.c"],
     include_dirs=[SIMD, TEAM, numpy.get_include()],
     define_macros=NUMPY,
     depends=[f"{SIMD}/simd.h", f"{TEAM}/team.h"],
 )
 shuffle = Extension(
-    "cbp._shuffle",
-    ["src/cbp/_shuffle.pyx"],
+    "cbp.data._shuffle",
+    ["src/cbp/data/_shuffle.pyx"],
     include_dirs=[numpy.get_include()],
     define_macros=NUMPY,
 )

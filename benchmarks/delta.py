@@ -25,7 +25,8 @@ from cases import DELTA
 from measure import PerCall, ratio, take_turns
 from report import Figure, Result
 
-from cbp import Network, reference
+from cbp import Network
+from cbp.reference import equations as reference
 
 #: Half the distance of two losses that are subtracted, about the third root of the
 #: distance of two floats: there rounding and the third derivative weigh the same.

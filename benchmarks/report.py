@@ -18,7 +18,7 @@ from measure import cores
 from threadpoolctl import threadpool_info
 
 import cbp
-from cbp import _kernels
+from cbp.kernels import propagator as kernels
 
 PACKAGES = ("scikit-learn", "numpy", "scipy", "torch", "jax")
 
@@ -117,7 +117,7 @@ def processor():
 
 def instruction_set():
     """The one that cbp uses."""
-    return os.environ.get("CBP_ISA") or _kernels.available_instruction_sets()[0]
+    return os.environ.get("CBP_ISA") or kernels.available_instruction_sets()[0]
 
 
 def circumstances(**settings):

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from cbp.functions import LOSSES
+from cbp.functions.names import LOSSES
 
 #: Every loss with every output activation for which it is defined.
 PAIRS = [(loss, output) for loss, outputs in LOSSES.items() for output in outputs]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cbp.estimator import MLPEstimator
-from cbp.formula import six_digits
+from cbp.estimators.base import MLPEstimator
+from cbp.formulas.formula import six_digits
+from cbp.formulas.tables import html_list, html_table, text_table
 from cbp.inspection.evidence import FEW_ROWS, LEFT, Evidence, column_sizes
-from cbp.tables import html_list, html_table, text_table
 
 #: Size of delta^1 over that of delta^L. sigma' is 1/4 at most: five layers of logistic
 #: nodes with weights of order 1 come to 1e-3. Upwards, a choice: as far the other way.

@@ -14,8 +14,8 @@ from scipy.special import entr, xlogy
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from cbp.measures import relative_change, root_mean_square
-from cbp.training import AUTO_BATCH_SIZE, DivergenceError
+from cbp.training.measures import relative_change, root_mean_square
+from cbp.training.trainer import AUTO_BATCH_SIZE, DivergenceError
 
 #: Rows that are looked at, evenly spaced over X. A relu that is active on none of 2048
 #: rows is called dead (Gorishniy et al. 2024, arXiv:2410.24210, count it so).

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import issparse
 
-from cbp.formula import six_digits
+from cbp.formulas.formula import six_digits
 from cbp.inspection.page_data import arrays, plan_page, short, to_json
 from cbp.inspection.samples import network_and_samples
-from cbp.network import Network
+from cbp.network.network import Network
 
 #: Parts of the page's program, in the order in which they build on each other.
 SCRIPTS = (

@@ -14,10 +14,10 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_random_state
 
-from cbp.formula import six_digits
+from cbp.formulas.formula import six_digits
+from cbp.formulas.tables import html_table, text_table
 from cbp.inspection.samples import network_and_samples
-from cbp.network import Network
-from cbp.tables import html_table, text_table
+from cbp.network.network import Network
 
 #: h for a parameter of size 1 or less. Rounding of the loss puts some eps/h = 2e-12 of
 #: it into the quotient, far below `CORRECT`; the remainder is h^4/30 = 7e-18 of the 5th

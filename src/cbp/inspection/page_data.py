@@ -14,8 +14,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import issparse
 
-from cbp.derivatives import softmax_row
-from cbp.network import Network
+from cbp.functions.derivatives import softmax_row
+from cbp.network.network import Network
 
 #: At most so many nodes of a layer, weights, and samples to choose from.
 MOST_NODES, MOST_WEIGHTS, MOST_SAMPLES = 30, 6000, 24

@@ -3,8 +3,8 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from cbp.estimator import MLPEstimator
-from cbp.network import Network
+from cbp.estimators.base import MLPEstimator
+from cbp.network.network import Network
 
 
 def network_and_samples(model, X, y, sample_weight=None):

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from cbp.backprop import check_index
 from cbp.inspection.displays.network_graph import (
     EDGES,
     NODES,
@@ -16,7 +15,8 @@ from cbp.inspection.displays.network_picture import NetworkPicture
 from cbp.inspection.displays.plotting import axes_for, set_title
 from cbp.inspection.displays.wording import short
 from cbp.inspection.samples import backprop_of, check_model
-from cbp.network import Network
+from cbp.network.backprop import check_index
+from cbp.network.network import Network
 
 #: Inches that a figure has for a layer, and for a node.
 PER_LAYER, PER_NODE = 0.95, 0.24

@@ -1,0 +1,10 @@
+"""X, y and weights: as users give them, and as networks read them.
+
+    samples     the checks that estimators make
+    targets     labels or numbers outside, rows of outputs inside
+    splitting   which rows early stopping sets aside
+    chunks      rows in chunks, so that millions of them take little memory
+    _shuffle    NumPy's legacy shuffle of the rows' order, at full speed
+
+Nothing here knows how networks are trained. Arrays stay the caller's.
+"""

@@ -1,0 +1,4 @@
+"""The same passes as in `kernels`, in plain Python, to be read beside a textbook.
+
+equations   the equations, index by index, and the `Propagator` made of them
+"""

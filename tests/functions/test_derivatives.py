@@ -1,0 +1,100 @@
+"""The factors of the chain rule against reference.py, differences and each other."""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from problems import PAIRS, central_difference, draw_targets
+
+from cbp.functions.derivatives import activation_slopes, loss_slopes, softmax_row
+from cbp.functions.names import OUTPUT_ACTIVATIONS
+from cbp.reference import equations as reference
+
+ELEMENTWISE = [name for name in OUTPUT_ACTIVATIONS if name != "softmax"]
+
+#: C_0 of one output as textbooks write it, from a alone.
+TEXTBOOK = {
+    ("squared_error", None): lambda a, y: (a - y) ** 2 / 2,
+    ("sum_of_squares", None): lambda a, y: (a - y) ** 2,
+    ("log_loss", "softmax"): lambda a, y: -y * math.log(a),
+    ("log_loss", "logistic"): lambda a, y: -math.log(a if y else 1 - a),
+    ("poisson", "exp"): lambda a, y: (y * math.log(y / a) if y else 0) - y + a,
+}
+
+
+def outputs(output, z):
+    if output == "softmax":
+        return np.array([reference.softmax(list(row)) for row in z])
+    return np.vectorize(reference.g[output])(z)
+
+
+@pytest.mark.parametrize("activation", ELEMENTWISE)
+def test_slopes_are_those_of_the_reference(activation):
+    # Farther out 1 - a^2 of the reference has lost digits.
+    z = np.linspace(-3, 3, 25).reshape(5, 5)
+    expected = np.vectorize(reference.g_prime[activation])(z)
+    np.testing.assert_allclose(activation_slopes(activation, z), expected, rtol=1e-12)
+
+
+def test_slopes_of_saturated_nodes_keep_their_digits():
+    # sigma'(40) is e^-40, where sigma has long been rounded to 1.
+    z = np.array([[40.0, -40.0]])
+    slopes = activation_slopes("logistic", z)
+    np.testing.assert_allclose(slopes, math.exp(-40), rtol=1e-12)
+    assert activation_slopes("tanh", z)[0, 0] == pytest.approx(4 * math.exp(-80))
+    row = softmax_row(np.array([[40.0, 0.0, 0.0]]), 0)
+    np.testing.assert_allclose(row, np.array([[2, -1, -1]]) * math.exp(-40), rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("activation", OUTPUT_ACTIVATIONS)
+def test_slopes_of_huge_weighted_inputs_are_limits_without_warnings(activation):
+    z = np.array([[1e4, -1e4]], np.float32)
+    limits = {"identity": [1, 1], "relu": [1, 0], "exp": [np.inf, 0]}
+    expected = limits.get(activation, [0, 0])
+    np.testing.assert_array_equal(activation_slopes(activation, z), [expected])
+
+
+def test_rows_of_the_jacobian_are_the_slopes_of_softmax():
+    z = np.random.default_rng(0).normal(size=(1, 4))
+    for j in range(4):
+        slopes = central_difference(
+            lambda there: outputs("softmax", there), z, (0, j), 1e-3
+        )
+        np.testing.assert_allclose(softmax_row(z, j), slopes, rtol=1e-9, atol=1e-12)
+        assert activation_slopes("softmax", z)[0, j] == softmax_row(z, j)[0, j]
+
+
+@pytest.mark.parametrize("loss, output", PAIRS)
+def test_loss_slopes_are_the_slopes_of_the_textbook_loss(loss, output):
+    rng = np.random.default_rng(0)
+    C_0 = TEXTBOOK.get((loss, output)) or TEXTBOOK[loss, None]
+    z, y = rng.normal(size=(6, 3)), draw_targets(rng, loss, output, (6, 3))
+    a = outputs(output, z)
+    slopes = loss_slopes(loss, output, z, a, y)
+    for index in np.ndindex(a.shape):
+        of_one = partial(C_0, y=y[index])
+        slope = central_difference(
+            lambda a, f=of_one: f(a[0]), np.array([a[index]]), 0, 1e-4
+        )
+        assert slopes[index] == pytest.approx(slope, rel=1e-7, abs=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "loss, output", [p for p in PAIRS if p[0] in ("log_loss", "poisson")]
+)
+def test_loss_slopes_stay_finite_where_the_outputs_are_rounded(loss, output):
+    z = np.array([[60.0, -60.0]])
+    a = outputs(output, z)
+    assert not np.isfinite(loss_slopes(loss, output, -20 * z, a, np.ones_like(z))).all()
+    for y in ([[1.0, 0.0]], [[0.0, 1.0]]):
+        y = np.array(y)
+        slopes = loss_slopes(loss, output, z, a, y)
+        assert np.isfinite(slopes).all()
+        if output == "softmax":
+            delta = (slopes * softmax_row(z, 0)).sum(axis=1)
+        else:
+            delta = (slopes * activation_slopes(output, z))[:, 0]
+        np.testing.assert_allclose(delta, (a - y)[:, 0], rtol=1e-12, atol=1e-25)
