@@ -27,6 +27,7 @@ from report import Figure, Result
 
 from cbp import Network
 from cbp.reference import equations as reference
+from cbp.reference.propagator import unpack
 
 #: Half the distance of two losses that are subtracted, about the third root of the
 #: distance of two floats: there rounding and the third derivative weigh the same.
@@ -194,7 +195,7 @@ def problem(net):
         "alpha": 0.0,
     }
     params = Network(net.sizes, **functions, random_state=0).params_.tolist()
-    w, b = reference.unpack(net.sizes, params)
+    w, b = unpack(net.sizes, params)
     x, y = (data.ravel().tolist() for data in net.data("float64"))
     return reference.Net(net.sizes, **functions), w, b, x, y
 

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from cbp.functions.names import ACTIVATIONS
 from cbp.kernels import propagator as kernels
-from cbp.reference import equations as reference
+from cbp.reference import propagator as reference
 
 RTOL = {np.float64: 1e-12, np.float32: 1e-5}
 ISAS = kernels.available_instruction_sets()

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from cbp.functions.names import ACTIVATIONS
 from cbp.kernels import propagator as kernels
-from cbp.reference import equations as reference
+from cbp.reference import propagator as reference
 
 ISAS = kernels.available_instruction_sets()
 NAMES = ("delta_norms", "grad_norms", "update_ratios", "dead_shares")

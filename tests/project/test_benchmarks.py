@@ -37,6 +37,7 @@ from measure import GEMM, PerCall, PerStep, Settings, ratio, take_turns
 from report import Figure, Result, read, table, verdict, write
 
 from cbp.reference import equations as reference
+from cbp.reference import propagator as bookkeeping
 
 # --- the floor -----------------------------------------------------------------------
 
@@ -335,7 +336,7 @@ def random_problem(net, seed, number=float):
         for size in (net.n_params, net.sizes[0], net.sizes[-1])
     )
     fixed = reference.Net(net.sizes, net.activation, "identity", "squared_error", 0.0)
-    return fixed, *reference.unpack(net.sizes, params), x, y
+    return fixed, *bookkeeping.unpack(net.sizes, params), x, y
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -344,7 +345,7 @@ def test_all_ways_give_one_gradient(net, seed):
     problem = random_problem(net, seed)
     given = deepcopy(problem)
     gradients = {
-        name: np.array(reference.pack(net.sizes, *way.gradient(*problem)))
+        name: np.array(bookkeeping.pack(net.sizes, *way.gradient(*problem)))
         for name, way in delta.WAYS.items()
     }
     kept = gradients["recursion"]

@@ -14,7 +14,7 @@ import pytest
 
 import cbp
 from cbp.kernels import propagator as kernels
-from cbp.reference import equations as reference
+from cbp.reference import propagator as reference
 
 STUB = ast.parse(
     files("cbp.kernels").joinpath("propagator.pyi").read_text(encoding="utf-8")

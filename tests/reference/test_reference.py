@@ -12,7 +12,7 @@ import worked_example as worked
 from problems import PAIRS, central_difference, draw_targets, n_params
 
 from cbp.functions.names import ACTIVATIONS
-from cbp.reference.equations import Propagator
+from cbp.reference.propagator import Propagator
 
 SEED = 0
 #: Step of the finite differences, and a distance from relu's kink that none crosses.

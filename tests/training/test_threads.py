@@ -80,7 +80,8 @@ def test_OMP_NUM_THREADS_bounds_the_default(eight_cores, monkeypatch, value, exp
 
 def printed(program, **env):
     environ = {name: v for name, v in os.environ.items() if name != "OMP_NUM_THREADS"}
-    program += "; from cbp.training.threads import available_threads; print(available_threads())"
+    program += "; from cbp.training.threads import available_threads"
+    program += "; print(available_threads())"
     run = subprocess.run(
         [sys.executable, "-c", program],
         env=environ | env,

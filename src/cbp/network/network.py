@@ -39,7 +39,7 @@ MOST_IDLE = 4
 #: CBP_IMPLEMENTATION -> the module whose `Propagator` does the arithmetic.
 IMPLEMENTATIONS = {
     "kernels": "cbp.kernels.propagator",
-    "reference": "cbp.reference.equations",
+    "reference": "cbp.reference.propagator",
 }
 
 
