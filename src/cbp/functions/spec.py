@@ -1,0 +1,101 @@
+"""`Spec`: what a name such as "leaky_relu" or "adamw" stands for, with its parameters.
+
+Activations, losses, solvers and schedules are specs: small objects that say all there
+is to know of one of them, and hold nothing but their parameters. A name is a shorthand
+for the spec with default parameters.
+"""
+
+import math
+from copy import copy
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import ClassVar
+
+
+class Spec:
+    """Base of the dataclasses that each describe one function, solver or schedule.
+
+    Their fields are its parameters. Specs of one class with equal parameters are equal.
+    They show themselves as the call that makes them, and can be copied, pickled, and
+    searched by scikit-learn as an estimator can (``solver__weight_decay``).
+
+    Attributes
+    ----------
+    name : str
+        Its shorthand.
+    ranges : dict
+        Parameter -> which values it takes: an interval such as "[0, 1)" of numbers, the
+        same after "int" for integers, or "bool".
+    """
+
+    name: ClassVar[str]
+    ranges: ClassVar[dict[str, str]] = {}
+
+    def __setattr__(self, parameter, value):
+        if parameter not in self.ranges:
+            raise AttributeError(
+                f"{type(self).__name__} has no parameter {parameter!r}; it has "
+                f"{', '.join(self.ranges) or 'none'}."
+            )
+        if not _is_in(value, self.ranges[parameter]):
+            raise ValueError(
+                f"{parameter}={value!r} of {type(self).__name__} must be in "
+                f"{self.ranges[parameter]}."
+            )
+        super().__setattr__(parameter, value)
+
+    def get_params(self, deep=True):
+        """The parameters by name, as an estimator's."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def set_params(self, **params):
+        """Set parameters by name, as an estimator's; returns itself."""
+        for parameter, value in params.items():
+            setattr(self, parameter, value)
+        return self
+
+
+def _is_in(value, allowed):
+    """Whether `value` is one of those that an entry of `ranges` describes."""
+    if allowed == "bool":
+        return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    if allowed.startswith("int") and not isinstance(value, Integral):
+        return False
+    low, high = allowed.removeprefix("int ")[1:-1].split(",")
+    above = value >= float(low) if "[" in allowed else value > float(low)
+    below = value <= float(high) if allowed.endswith("]") else value < float(high)
+    return above and below and not math.isnan(value)
+
+
+def resolve(what, given, specs):
+    """The spec that a name or a spec stands for, as an object of its own.
+
+    Parameters
+    ----------
+    what : str
+        The parameter for which it was given.
+    given : str or Spec
+    specs : dict of {str: type}
+        The specs there are, by name.
+
+    Raises
+    ------
+    ValueError
+        If it is neither the name of one of them nor one of them.
+    """
+    if isinstance(given, str) and given in specs:
+        return specs[given]()
+    if isinstance(given, tuple(specs.values())):
+        return copy(given)
+    classes = ", ".join(spec.__name__ for spec in specs.values())
+    raise ValueError(
+        f"{what}={given!r} is unknown; it must be one of {tuple(specs)}, or an object "
+        f"of one of the classes {classes}."
+    )
+
+
+def named(*specs):
+    """name -> spec, in this order."""
+    return {spec.name: spec for spec in specs}
