@@ -66,7 +66,7 @@ def unkept_delta(net, w, z, a, y):
     Each output is taken by itself, so its activation must not be softmax.
     """
     L = len(net.sizes) - 1
-    g_prime = reference.g_prime[net.activation]
+    g_prime = net.activation.g_prime
 
     def output(j):
         node = slice(j, j + 1)
@@ -197,7 +197,7 @@ def problem(net):
     params = Network(net.sizes, **functions, random_state=0).params_.tolist()
     w, b = unpack(net.sizes, params)
     x, y = (data.ravel().tolist() for data in net.data("float64"))
-    return reference.Net(net.sizes, **functions), w, b, x, y
+    return reference.Net.of(net.sizes, **functions), w, b, x, y
 
 
 def delta_figures(net, repeats):

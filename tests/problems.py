@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from cbp.functions.names import LOSSES
+from cbp.functions.losses import LOSSES
 
 #: Every loss with every output activation for which it is defined.
-PAIRS = [(loss, output) for loss, outputs in LOSSES.items() for output in outputs]
+PAIRS = [(loss, output) for loss in LOSSES for output in LOSSES[loss].outputs]
 
 
 def n_params(sizes):

@@ -11,6 +11,7 @@ from cbp.estimators.base import MLPEstimator
 from cbp.estimators.classifier import MLPClassifier
 from cbp.estimators.regressor import MLPRegressor
 from cbp.export.scikit_learn import from_sklearn
+from cbp.functions import activations, losses
 from cbp.network.backprop import Backprop
 from cbp.network.network import Network
 from cbp.training.record import Record
@@ -45,10 +46,12 @@ __all__ = [
     "Network",
     "NetworkDisplay",
     "Record",
+    "activations",
     "check_gradients",
     "diagnose",
     "explore",
     "from_sklearn",
+    "losses",
 ]
 
 

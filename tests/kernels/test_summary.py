@@ -7,7 +7,7 @@ import pytest
 from problems import PAIRS, draw_targets
 from scipy import sparse
 
-from cbp.functions.names import ACTIVATIONS
+from cbp.functions.activations import ACTIVATIONS
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
 

@@ -12,7 +12,7 @@ import pytest
 from problems import PAIRS, central_difference, draw_targets
 
 from cbp import Network
-from cbp.functions.names import ACTIVATIONS
+from cbp.functions.activations import ACTIVATIONS
 
 SEED = 0
 
@@ -46,7 +46,7 @@ def fit_for_differences(net, result):
 
 def draw_problem(activation, loss, output, depth, *, alpha=0.3, n=4):
     """A network, X, y and weights, drawn until they are fit for differences."""
-    case = ACTIVATIONS.index(activation), PAIRS.index((loss, output)), depth
+    case = list(ACTIVATIONS).index(activation), PAIRS.index((loss, output)), depth
     rng = np.random.default_rng([SEED, *case])
     net = Network(
         (3, *(4, 2, 3)[:depth], 2),
@@ -75,7 +75,7 @@ GRID = [
     for activation, (loss, output), depth in itertools.product(
         ACTIVATIONS, PAIRS, range(4)
     )
-    if depth or activation == ACTIVATIONS[0]
+    if depth or activation == next(iter(ACTIVATIONS))
 ]
 
 

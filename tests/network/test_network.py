@@ -21,7 +21,8 @@ from problems import PAIRS, draw_targets
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from cbp import Network
-from cbp.functions.names import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS
+from cbp.functions.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
+from cbp.functions.losses import LOSSES
 from cbp.kernels import propagator as kernels
 from cbp.network.network import sparse_rows
 
@@ -686,7 +687,7 @@ def test_undefined_pair_of_loss_and_output_is_refused_by_name(loss, output):
         small_network(loss, output)
     assert f"loss={loss!r}" in str(refusal.value)
     assert f"output_activation={output!r}" in str(refusal.value)
-    for defined in LOSSES[loss]:
+    for defined in LOSSES[loss].outputs:
         assert defined in str(refusal.value)
 
 

@@ -14,14 +14,14 @@ import pytest
 import worked_example as worked
 from sessions import blocks_of, run_sessions
 
-from cbp.reference.equations import (
-    CANONICAL_PAIRS,
-    Net,
-    g,
-    logistic,
-    output_error,
-    softmax,
-)
+from cbp.functions.activations import OUTPUT_ACTIVATIONS, Logistic
+from cbp.functions.losses import LOSSES
+from cbp.reference.equations import Net, output_error
+
+CANONICAL_PAIRS = {
+    (name, output) for name, loss in LOSSES.items() for output in loss.canonical
+}
+logistic = Logistic().g
 
 PAGE = Path(__file__).parents[2] / "docs" / "backpropagation.md"
 TEXT = PAGE.read_text("utf-8")
@@ -196,9 +196,9 @@ def test_delta_of_each_pair_is_that_of_the_reference(
     loss, output, dC0_da, da_dz, delta, canonical
 ):
     z, y = [0.3, -0.4], [1.0, 0.0]
-    a = softmax(z) if output == "softmax" else [g[output](z_j) for z_j in z]
+    a = OUTPUT_ACTIVATIONS[output]().layer(z)
     at = [{"a": a_j, "y": y_j} for a_j, y_j in zip(a, y, strict=True)]
-    net = Net((2,), "identity", output, loss, alpha=0.0)
+    net = Net.of((2,), "identity", output, loss, alpha=0.0)
     expected = pytest.approx(output_error(net, z, a, y), rel=1e-12)
     assert [evaluate(delta, values) for values in at] == expected
     assert bool(canonical) == ((loss, output) in CANONICAL_PAIRS)

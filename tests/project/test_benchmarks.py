@@ -335,7 +335,9 @@ def random_problem(net, seed, number=float):
         [number(drawn) for drawn in rng.uniform(-1, 1, size)]
         for size in (net.n_params, net.sizes[0], net.sizes[-1])
     )
-    fixed = reference.Net(net.sizes, net.activation, "identity", "squared_error", 0.0)
+    fixed = reference.Net.of(
+        net.sizes, net.activation, "identity", "squared_error", 0.0
+    )
     return fixed, *bookkeeping.unpack(net.sizes, params), x, y
 
 

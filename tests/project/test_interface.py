@@ -86,6 +86,7 @@ def test_the_package_offers_what_it_promises():
     promised |= {"ChainRule", "Diagnosis", "GradientCheck", "Record", "from_sklearn"}
     promised |= {"ErrorSignalDisplay", "GradientFlowDisplay", "LossCurveDisplay"}
     promised |= {"NetworkDisplay", "check_gradients", "diagnose", "explore"}
+    promised |= {"activations", "losses"}
     assert set(cbp.__all__) == promised
     assert all(hasattr(cbp, name) for name in promised)
 

@@ -177,7 +177,7 @@ def test_batch_of_zero_weight_is_left_out():
 class Script:
     """A network and its propagator that play given losses and note what happens."""
 
-    loss = "squared_error"
+    C_0 = cbp.losses.SquaredError()
 
     def __init__(self, losses, interrupt_in=None):
         self.losses = losses

@@ -7,13 +7,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from cbp.data.chunks import CHUNK, slices
-
-#: Loss -> the output activation of a regressor; a classifier's depends on y.
-REGRESSION_OUTPUTS = {
-    "squared_error": "identity",
-    "sum_of_squares": "identity",
-    "poisson": "exp",
-}
+from cbp.functions.activations import OUTPUT_ACTIVATIONS
 
 
 def distinct_labels(y):
@@ -180,10 +174,7 @@ def number_targets(y, dtype, loss):
     with np.errstate(over="ignore"):
         targets = y.reshape(y.shape[0], -1).astype(dtype, copy=False)
     assert_all_finite(targets, input_name="y")
-    if loss == "poisson" and targets.min() < 0:
-        raise ValueError(
-            f"y must not be negative for loss='poisson'; it holds {targets.min()}."
-        )
+    loss.check_targets(OUTPUT_ACTIVATIONS[loss.output](), targets)
     return np.require(targets, requirements=["C_CONTIGUOUS", "ALIGNED"])
 
 

@@ -18,7 +18,6 @@ from sklearn.utils.metaestimators import available_if
 
 from cbp.data.samples import check_samples
 from cbp.data.targets import (
-    REGRESSION_OUTPUTS,
     check_classes,
     check_same_classes,
     distinct_labels,
@@ -30,7 +29,8 @@ from cbp.data.targets import (
 from cbp.estimators.callbacks import FitTask
 from cbp.estimators.fit import OPTIONAL, Fit
 from cbp.estimators.fitted import FittedMLP
-from cbp.functions.names import ACTIVATIONS, LOSSES
+from cbp.functions.activations import ACTIVATIONS, Activation
+from cbp.functions.losses import LOSSES, Loss, classifies, resolve_loss
 
 
 def trains_by_epochs(estimator):
@@ -254,12 +254,12 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
     """
 
     _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's convention
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions(set(LOSSES)), Loss],
         "hidden_layer_sizes": [
             "array-like",
             Interval(Integral, 1, None, closed="left"),
         ],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(set(ACTIVATIONS)), Activation],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [
@@ -306,7 +306,7 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
     )
 
     def _doc_link_url_param_generator(self):
-        name = "MLPClassifier" if self.loss == "log_loss" else "MLPRegressor"
+        name = "MLPClassifier" if classifies(self.loss) else "MLPRegressor"
         return {"counterpart": name}
 
     def __init__(
@@ -370,14 +370,15 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.required = True
-        if self.loss == "log_loss":
+        if classifies(self.loss):
             tags.estimator_type = "classifier"
             tags.classifier_tags = ClassifierTags(multi_label=True)
         else:
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
             tags.target_tags.multi_output = True
-            tags.target_tags.positive_only = self.loss == "poisson"
+            known = LOSSES.get(self.loss) if isinstance(self.loss, str) else self.loss
+            tags.target_tags.positive_only = getattr(known, "positive_only", False)
         return tags
 
     # -- fit -------------------------------------------------------------------
@@ -479,6 +480,7 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
         """Check and encode what the user gave; returns the `Fit`."""
         if not get_config()["skip_parameter_validation"]:
             self._validate_params()
+        loss = resolve_loss(self.loss)
         X, y, sample_weight = check_samples(
             self,
             X,
@@ -486,9 +488,9 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
             sample_weight,
             dtype=self.network_.dtype if goes_on else self._dtypes,
             reset=not goes_on,
-            y_is_numeric=self.loss != "log_loss",
+            y_is_numeric=not loss.classifies,
         )
-        if self.loss == "log_loss":
+        if loss.classifies:
             distinct = distinct_labels(y)
             encoding = self._learn_labels(distinct, classes, goes_on, incremental)
             binarizer, classes = encoding["_label_binarizer"], encoding["classes_"]
@@ -498,8 +500,8 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
                 raise ValueError(
                     f"classes={classes!r} is for classifiers, but loss={self.loss!r}."
                 )
-            encoding = {"out_activation_": REGRESSION_OUTPUTS[self.loss]}
-            targets = number_targets(y, X.dtype, self.loss)
+            encoding = {"out_activation_": loss.output}
+            targets = number_targets(y, X.dtype, loss)
         return Fit(self, X, y, sample_weight, targets, encoding, goes_on, incremental)
 
     def _train(self, fit):

@@ -27,6 +27,7 @@ from sklearn.utils import check_random_state
 from cbp.data.chunks import slices
 from cbp.data.splitting import split, split_by_class
 from cbp.data.targets import accuracy, r2
+from cbp.functions.losses import resolve_loss
 from cbp.network.network import Network
 from cbp.training.lbfgs import LBFGS
 from cbp.training.record import Record
@@ -122,8 +123,12 @@ class Fit:
         if not self.before:
             return Network(sizes, **settings, random_state=self.rng)
         trained = estimator.network_
-        for name, wanted in (("layer_sizes", sizes), ("loss", estimator.loss)):
-            if getattr(trained, name) != wanted:
+        same_loss = trained.C_0 == resolve_loss(estimator.loss)
+        for name, wanted, is_same in (
+            ("layer_sizes", sizes, trained.layer_sizes == sizes),
+            ("loss", estimator.loss, same_loss),
+        ):
+            if not is_same:
                 raise ValueError(
                     f"Training cannot go on: {name} is {getattr(trained, name)!r} in "
                     f"the fitted network, but would be {wanted!r} with this y and "

@@ -25,6 +25,7 @@ from cbp.data.targets import (
     number_targets,
 )
 from cbp.estimators.fit import Restored
+from cbp.functions.losses import classifies
 from cbp.network.network import Network, count_params
 from cbp.training.threads import threads_for
 
@@ -36,7 +37,7 @@ def _loss(estimator):
 
 
 def _predicts_classes(estimator):
-    if _loss(estimator) != "log_loss":
+    if not classifies(_loss(estimator)):
         raise AttributeError(
             "Probabilities of classes need loss='log_loss'; this "
             f"{type(estimator).__name__} has loss={_loss(estimator)!r}."
@@ -112,7 +113,7 @@ class FittedMLP(BaseEstimator):
         """
         network = self._current_network()
         a = self._outputs(network, X)
-        if network.loss == "log_loss":
+        if network.C_0.classifies:
             return labels(self._label_binarizer, a)
         return a.ravel() if a.shape[1] == 1 else a
 
@@ -179,7 +180,7 @@ class FittedMLP(BaseEstimator):
     def _exact_log_proba(self, X):
         """The logarithms, from logits instead of probabilities."""
         z = self._logits(X)
-        if self.out_activation_ == "softmax":
+        if self.network_.g[-1].couples:
             return log_softmax(z, axis=1)
         if z.shape[1] == 1:
             return np.hstack((log_expit(-z), log_expit(z)))
@@ -271,7 +272,7 @@ class FittedMLP(BaseEstimator):
             If they do not fit what the estimator was trained on.
         """
         network = self._current_network()
-        classifies = network.loss == "log_loss"
+        loss = network.C_0
         X, y, sample_weight = check_samples(
             self,
             X,
@@ -279,10 +280,10 @@ class FittedMLP(BaseEstimator):
             sample_weight,
             dtype=network.dtype,
             reset=False,
-            y_is_numeric=not classifies,
+            y_is_numeric=not loss.classifies,
         )
-        if not classifies:
-            return X, number_targets(y, X.dtype, network.loss), sample_weight
+        if not loss.classifies:
+            return X, number_targets(y, X.dtype, loss), sample_weight
         distinct = distinct_labels(y)
         targets = label_targets(
             self._label_binarizer, self.classes_, y, distinct, X.dtype
@@ -302,7 +303,7 @@ class FittedMLP(BaseEstimator):
         -------
         score : float
         """
-        metric = accuracy_score if _loss(self) == "log_loss" else r2_score
+        metric = accuracy_score if classifies(_loss(self)) else r2_score
         return metric(y, self.predict(X), sample_weight=sample_weight)
 
     def to_sklearn(self):

@@ -4,8 +4,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from cbp.data.targets import REGRESSION_OUTPUTS
 from cbp.estimators.base import MLPEstimator, trains_by_epochs
+from cbp.functions.losses import REGRESSION_LOSSES
 
 
 class MLPRegressor(RegressorMixin, MLPEstimator):
@@ -109,7 +109,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
 
     _parameter_constraints: dict = {  # noqa: RUF012, scikit-learn's convention
         **MLPEstimator._parameter_constraints,
-        "loss": [StrOptions(set(REGRESSION_OUTPUTS))],
+        "loss": [StrOptions(set(REGRESSION_LOSSES)), *REGRESSION_LOSSES.values()],
     }
 
     @available_if(trains_by_epochs)

@@ -90,8 +90,10 @@ def to_sklearn(estimator):
             "scikit-learn has no loss='sum_of_squares'. Its 'squared_error' is half of "
             "it: train with that one to convert."
         )
-    classifies = network.loss == "log_loss"
-    theirs = neural_network.MLPClassifier if classifies else neural_network.MLPRegressor
+    is_classifier = network.C_0.classifies
+    theirs = (
+        neural_network.MLPClassifier if is_classifier else neural_network.MLPRegressor
+    )
     # scikit-learn reads these when it predicts, ours did when it was trained.
     settled = {"activation": network.activation, "loss": network.loss}
     params = _params(estimator, theirs)

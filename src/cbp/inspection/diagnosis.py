@@ -331,7 +331,7 @@ def scale_of_X(evidence):
 
 
 def scale_of_y(evidence):
-    if evidence.network.loss not in ("squared_error", "sum_of_squares"):
+    if not evidence.network.C_0.y_has_scale:
         return
     size = column_sizes(evidence.targets).max()
     spread = evidence.targets.std(axis=0).max()

@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.special import entr, xlogy
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
@@ -90,7 +89,12 @@ class Evidence:
 
     @cached_property
     def chance_loss(self):
-        return chance_loss(self.network, self.targets, self.weight)
+        return self._chance_loss(self.targets, self.weight)
+
+    def _chance_loss(self, targets, weight=None):
+        """The mean loss of the best prediction that is the same for every sample."""
+        net = self.network
+        return net.C_0.of_constant(net.g[-1], targets.astype(np.float64), weight)
 
     @property
     def hidden(self):
@@ -128,16 +132,13 @@ class Evidence:
         ]
 
     def _dead_share(self, layer):
-        if (
-            layer == len(self.network.layer_sizes) - 1
-            or self.network.activation != "relu"
-        ):
+        if layer == len(self.network.g) - 1 or not self.network.g[layer].dies:
             return np.nan
         return float(np.mean(~(self.result.a[layer] > 0).any(axis=0)))
 
     def _saturated_share(self, layer):
-        steepest = {"logistic": 0.25, "tanh": 1.0}.get(self.network.activation)
-        if layer == len(self.network.layer_sizes) - 1 or steepest is None:
+        steepest = self.network.g[layer].steepest
+        if layer == len(self.network.g) - 1 or steepest is None:
             return np.nan
         slopes = self.result.activation_slopes(layer)
         return float(np.mean(slopes < SATURATED * steepest))
@@ -191,7 +192,7 @@ class Evidence:
         """
         rows = _spread(len(self.targets), FEW_ROWS)
         X, targets = self.X[rows], self.targets[rows]
-        to_learn = chance_loss(self.network, targets, None)
+        to_learn = self._chance_loss(targets)
         if not to_learn > 0:
             return np.nan
         student = (
@@ -222,32 +223,6 @@ class Evidence:
                 if left < LEFT:
                     break
         return float(left)
-
-
-def chance_loss(network, targets, weight):
-    """The mean loss of the best prediction that is the same for every sample.
-
-    Parameters
-    ----------
-    network : Network
-    targets : ndarray of shape (n, n_L)
-    weight : ndarray of shape (n,) or None
-
-    Returns
-    -------
-    loss : float
-    """
-    y = targets.astype(np.float64)
-    mean = np.average(y, axis=0, weights=weight)
-    if network.loss == "log_loss" and network.output_activation == "softmax":
-        return float(entr(mean).sum())
-    if network.loss == "log_loss":
-        return float((entr(mean) + entr(1 - mean)).sum())
-    if network.loss == "poisson":
-        loss = xlogy(y, y) - xlogy(y, mean)
-    else:
-        loss = (y - mean) ** 2 * {"squared_error": 0.5}.get(network.loss, 1.0)
-    return float(np.average(loss.sum(axis=1), weights=weight))
 
 
 def _spread(n, most):

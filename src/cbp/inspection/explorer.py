@@ -238,7 +238,7 @@ def _samples(est, X, result, plan):
         predicted = est.predict(X)[plan.rows]
         given = _class_names(est, predicted)
         right = _class_names(est, y if predicted.ndim == 2 else _decoded(est, y))
-    elif (net.loss, net.output_activation) == ("log_loss", "softmax"):
+    elif net.C_0.takes_codes(net.g[-1]):
         given, right = ([f"output {j}" for j in v.argmax(axis=1)] for v in (a, y))
     else:
         given, right = ([", ".join(map(six_digits, row)) for row in v] for v in (a, y))

@@ -330,16 +330,14 @@ def _relative_error(gradient, quotient, smallest):
 
 
 def _loss_and_active(network, samples):
-    """The loss, and where z > 0 in layers of relus: (n, nodes of all of them)."""
-    n_hidden = len(network.layer_sizes) - 2
-    functions = [network.activation] * n_hidden + [network.output_activation]
-    if "relu" not in functions:  # the loss costs less without every z
+    """The loss, and where z is above each kink of its g: (n, nodes and kinks)."""
+    kinks = [
+        (layer, kink) for layer, g in enumerate(network.g[1:], 1) for kink in g.kinks
+    ]
+    if not kinks:  # the loss costs less without every z
         return network.loss_and_grad(*samples)[0], np.empty((0, 0), bool)
     there = network.backprop(*samples)
-    layers = zip(there.z[1:], functions, strict=True)
-    return there.loss, np.hstack(
-        [z > 0 for z, function in layers if function == "relu"]
-    )
+    return there.loss, np.hstack([there.z[layer] > kink for layer, kink in kinks])
 
 
 def _verdict(worst):

@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 from scipy.sparse import issparse
 
-from cbp.functions.derivatives import softmax_row
 from cbp.network.network import Network
 
 #: At most so many nodes of a layer, weights, and samples to choose from.
@@ -181,7 +180,7 @@ def _layer(result, plan, layer):
         columns["delta"] = _rows(result, plan, result.delta[layer])[:, here]
         columns["slope"] = _rows(result, plan, _slopes(result, layer, here))
         columns |= _rest_of_weighted_input(result, plan, layer)
-    if layer == last and result.network.output_activation == "softmax":
+    if layer == last and result.network.g[-1].couples:
         columns |= _jacobian(result, plan)
     return columns
 
@@ -195,10 +194,9 @@ def _rows(result, plan, values):
 
 def _slopes(result, layer, nodes):
     """g'(z^l) of these nodes and every sample."""
-    is_output = layer == len(result.z) - 1
-    if is_output and result.network.output_activation == "softmax":
-        z = result.z[layer]
-        return np.stack([softmax_row(z, j)[:, j] for j in nodes], axis=1)
+    g, z = result.network.g[layer], result.z[layer]
+    if g.couples:  # by itself each row of the Jacobian, for the nodes that are drawn
+        return np.stack([g.jacobian_row(z, j)[:, j] for j in nodes], axis=1)
     return result.activation_slopes(layer)[:, nodes]
 
 
@@ -233,7 +231,7 @@ def _jacobian(result, plan):
     z = result.z[-1][plan.rows]
     slopes = result.activation_grads(len(result.z) - 1)[plan.rows]
     others = np.delete(np.arange(z.shape[1]), outputs)
-    rows = np.stack([softmax_row(z, j) for j in outputs], axis=1)
+    rows = np.stack([result.network.g[-1].jacobian_row(z, j) for j in outputs], axis=1)
     jacobian = {"jacobian": [None, *rows[:, :, outputs]]}
     if others.size:
         rest = np.einsum("im,ijm->ij", slopes[:, others], rows[:, :, others])

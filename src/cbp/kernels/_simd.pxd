@@ -5,9 +5,12 @@ from libc.stdint cimport int32_t
 
 
 cdef extern from "simd.h" nogil:
-    const int CBP_IDENTITY, CBP_LOGISTIC, CBP_TANH, CBP_RELU, CBP_SOFTMAX, CBP_EXP
-    const int CBP_LOG, CBP_LOG_1_PLUS
-    const int CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON
+    const int CBP_MOST_PARAMETERS
+
+    ctypedef struct cbp_function:
+        int code
+        int from_z
+        double *parameters
 
     ctypedef struct cbp_sparse_row:
         const void *values
@@ -39,29 +42,31 @@ cdef extern from "simd.h" nogil:
                            void *) noexcept nogil
         void (*scatter)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                         void *) noexcept nogil
-        void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
-                        const void *, const void *, void *, void *) noexcept nogil
-        void (*forward_across)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, int,
-                               ptrdiff_t, const void *, const void *, const void *,
+        void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
+                        ptrdiff_t, const void *, const void *, const void *, void *, void *) noexcept nogil
+        void (*forward_across)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                               const cbp_function *, ptrdiff_t, const void *, const void *, const void *,
                                void *, void *) noexcept nogil
-        void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
-                         const void *, const void *, void *) noexcept nogil
+        void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
+                         ptrdiff_t, const void *, const void *, const void *, void *) noexcept nogil
         void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                          const void *, int, void *) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, int,
                             void *) noexcept nogil
-        void (*forward_row)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, const void *,
-                            const void *, const void *, void *) noexcept nogil
-        void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t,
+        void (*forward_row)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
+                            const void *, const void *, const void *, void *) noexcept nogil
+        void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
+                               int, ptrdiff_t,
                                const cbp_sparse_row *, const void *, const void *,
                                void *, void *) noexcept nogil
         void (*gradient_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int,
                                 const cbp_sparse_row *, const void *, int,
                                 void *) noexcept nogil
-        void (*output)(ptrdiff_t, ptrdiff_t, int, ptrdiff_t, const void *,
+        void (*output)(ptrdiff_t, ptrdiff_t, const cbp_function *, ptrdiff_t, const void *,
                        void *) noexcept nogil
-        void (*error_signal)(ptrdiff_t, ptrdiff_t, int, int, ptrdiff_t, const void *,
-                             const void *, const void *, int, void *, void *,
+        void (*error_signal)(ptrdiff_t, ptrdiff_t, const cbp_function *,
+                             const cbp_function *, ptrdiff_t, const void *, const void *,
+                             const void *, int, void *, void *,
                              void *) noexcept nogil
         void (*weigh)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                       void *) noexcept nogil
@@ -77,8 +82,10 @@ cdef extern from "simd.h" nogil:
                                  const void *) noexcept nogil
         void (*change)(ptrdiff_t, const void *, void *) noexcept nogil
         void (*mark_active)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
-        void (*map)(ptrdiff_t, int, const void *, void *) noexcept nogil
+        void (*map)(ptrdiff_t, const cbp_function *, const void *, void *) noexcept nogil
 
+    int cbp_activation_code(const char *)
+    int cbp_loss_code(const char *)
     const cbp_kernels *cbp_select(const char *, int)
     int cbp_available(const char **)
     unsigned long long cbp_flush_subnormals()

@@ -9,11 +9,13 @@ block. BP3 and BP4 are sums over all rows of the block, for each weight by itsel
 threads may share the weights, in slabs.
 """
 
-from cbp.kernels._simd cimport CBP_IDENTITY, cbp_kernels, cbp_sparse_row
+from cbp.kernels._simd cimport cbp_function, cbp_kernels, cbp_sparse_row
 
 
 ctypedef struct Layer:
     Py_ssize_t n                # nodes
+    cbp_function g              # a = g(z); none for l = 0
+    bint dies                   # whether nodes can have g' = 0 for every sample
     Py_ssize_t n_in_lanes       # the first of them; sums of the others go across lanes
     bint is_transposed          # W^T is trained and W its copy, not the other way round
     void *W                     # packed (n_{l-1}, n_in_lanes): for the forward pass
@@ -34,9 +36,7 @@ ctypedef struct Net:
     Py_ssize_t step             # reals from one panel of a block to the next
     cbp_sparse_row *x           # (block,) rows of a sparse X, in place of a^0
     int index_bytes             # of a column in x; 0: X is dense
-    int activation
-    int output_activation
-    int loss
+    cbp_function loss           # C_0
     void *targets               # (block, n_L) in panels
     void *codes                 # (block,) instead: the node that is 1; NULL: not so
     void *weights               # (block,); NULL: all 1
@@ -68,23 +68,26 @@ cdef inline void *panel_of(const Net *net, void *matrix, Py_ssize_t j) noexcept 
 
 
 cdef inline void weighted_input(
-    const Net *net, Rows rows, Py_ssize_t l, int activation, void *z, void *a
+    const Net *net, Rows rows, Py_ssize_t l, const cbp_function *g, void *z, void *a
 ) noexcept nogil:
-    """z = a^{l-1} W^l + b^l and a = g(z), over the nonzeros of a sparse a^0."""
+    """z = a^{l-1} W^l + b^l and a = g(z), over the nonzeros of a sparse a^0.
+
+    Without g a is z.
+    """
     cdef Layer *below = &net.layer[l - 1]
     cdef Layer *layer = &net.layer[l]
     if z != NULL:
         z = row_of(net, z, rows.first)
     a = row_of(net, a, rows.first)
     if l == 1 and net.index_bytes:
-        net.k.forward_sparse(rows.n, below.n, layer.n, activation, net.index_bytes,
+        net.k.forward_sparse(rows.n, below.n, layer.n, g, net.index_bytes,
                              net.step, net.x + rows.first, layer.W, layer.b, z, a)
         return
     if layer.n_in_lanes:
-        net.k.forward(rows.n, below.n, layer.n_in_lanes, activation, net.step,
+        net.k.forward(rows.n, below.n, layer.n_in_lanes, g, net.step,
                       row_of(net, below.a, rows.first), layer.W, layer.b, z, a)
     if layer.n_in_lanes < layer.n:
-        net.k.forward_across(rows.n, below.n, layer.n, layer.n_in_lanes, activation,
+        net.k.forward_across(rows.n, below.n, layer.n, layer.n_in_lanes, g,
                              net.step, row_of(net, below.a, rows.first), layer.WT,
                              layer.b, z, a)
 
@@ -92,21 +95,21 @@ cdef inline void weighted_input(
 cdef inline void forward_pass(const Net *net, Rows rows, bint keep_all) noexcept nogil:
     """z^l = a^{l-1} W^l + b^l and a^l = g(z^l), up to z^L.
 
-    Training needs no z of hidden layers, and no a^L: g' is computed from a.
+    Training needs z of a hidden layer only if g' is computed from it, and no a^L.
     """
     cdef Py_ssize_t l
     cdef Layer *layer
     for l in range(1, net.L):
         layer = &net.layer[l]
-        weighted_input(net, rows, l, net.activation, layer.z if keep_all else NULL,
-                       layer.a)
-    weighted_input(net, rows, net.L, CBP_IDENTITY, NULL, net.layer[net.L].z)
+        weighted_input(net, rows, l, &layer.g,
+                       layer.z if keep_all or layer.g.from_z else NULL, layer.a)
+    weighted_input(net, rows, net.L, NULL, NULL, net.layer[net.L].z)
 
 
 cdef inline void output(const Net *net, Rows rows) noexcept nogil:
     """a^L = g(z^L)."""
     cdef Layer *layer = &net.layer[net.L]
-    net.k.output(rows.n, layer.n, net.output_activation, net.step,
+    net.k.output(rows.n, layer.n, &layer.g, net.step,
                  row_of(net, layer.z, rows.first), row_of(net, layer.a, rows.first))
 
 
@@ -119,7 +122,7 @@ cdef inline void output_error(const Net *net, Rows rows, bint keep_all) noexcept
     cdef Py_ssize_t skip = rows.first * net.itemsize
     cdef void *delta = row_of(net, layer.delta, rows.first)
     cdef void *codes = NULL if net.codes == NULL else <char *>net.codes + skip
-    net.k.error_signal(rows.n, layer.n, net.output_activation, net.loss, net.step,
+    net.k.error_signal(rows.n, layer.n, &layer.g, &net.loss, net.step,
                        row_of(net, layer.z, rows.first),
                        row_of(net, net.targets, rows.first), codes, keep_all,
                        row_of(net, layer.a, rows.first), delta,
@@ -135,9 +138,9 @@ cdef inline void backward_pass(const Net *net, Rows rows) noexcept nogil:
     cdef Layer *above
     for l in range(net.L - 1, 0, -1):
         layer, above = &net.layer[l], &net.layer[l + 1]
-        net.k.backward(rows.n, above.n, layer.n, net.activation, net.step,
+        net.k.backward(rows.n, above.n, layer.n, &layer.g, net.step,
                        row_of(net, above.delta, rows.first), above.WT,
-                       row_of(net, layer.a, rows.first),
+                       row_of(net, layer.z if layer.g.from_z else layer.a, rows.first),
                        row_of(net, layer.delta, rows.first))
 
 
@@ -146,8 +149,8 @@ cdef inline void input_gradient(const Net *net, Rows rows) noexcept nogil:
     cdef Layer *layer = &net.layer[0]
     cdef Layer *above = &net.layer[1]
     cdef void *delta = row_of(net, layer.delta, rows.first)
-    # g' of the identity reads no a, of which a sparse X has none.
-    net.k.backward(rows.n, above.n, layer.n, CBP_IDENTITY, net.step,
+    # Without g nothing is read of a, of which a sparse X has none.
+    net.k.backward(rows.n, above.n, layer.n, NULL, net.step,
                    row_of(net, above.delta, rows.first), above.WT, delta, delta)
 
 

@@ -31,6 +31,9 @@ from itertools import combinations
 import numpy as np
 from scipy.sparse import issparse
 
+from cbp.functions.activations import OUTPUT_ACTIVATIONS, resolve_activation
+from cbp.functions.losses import resolve_loss
+
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport pow
@@ -41,9 +44,8 @@ from cbp.kernels.equations cimport (
     Layer, Net, Rows, backward_pass, forward_pass, input_gradient, output_error,
 )
 from cbp.kernels._simd cimport (
-    CBP_EXP, CBP_IDENTITY, CBP_LOG, CBP_LOG_1_PLUS, CBP_LOG_LOSS, CBP_LOGISTIC,
-    CBP_POISSON, CBP_RELU, CBP_SOFTMAX, CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_TANH,
-    cbp_available, cbp_clock, cbp_kernels, cbp_select,
+    CBP_MOST_PARAMETERS, cbp_activation_code, cbp_available, cbp_clock, cbp_function,
+    cbp_kernels, cbp_loss_code, cbp_select,
 )
 from cbp.kernels.steps cimport (
     Place, Run, feed_targets, feed_X, last_weighed, mean_loss, predict, train,
@@ -60,19 +62,8 @@ from cbp.kernels.workspace cimport (
 cnp.import_array()
 
 
-cdef dict ACTIVATION_CODES = {
-    "identity": CBP_IDENTITY, "logistic": CBP_LOGISTIC, "tanh": CBP_TANH,
-    "relu": CBP_RELU, "softmax": CBP_SOFTMAX, "exp": CBP_EXP,
-}
-cdef dict LOSS_CODES = {
-    "squared_error": CBP_SQUARED_ERROR, "sum_of_squares": CBP_SUM_OF_SQUARES,
-    "log_loss": CBP_LOG_LOSS, "poisson": CBP_POISSON,
-}
-
 cdef enum:
     HUGE_PAGE = 2 * 1024 * 1024
-    # What tanh or the logistic function costs, in multiply-adds.
-    CURVE = 25
     # So few rows are predicted faster by the weights as they stand than packed.
     FEW_ROWS = 4
 
@@ -98,7 +89,8 @@ cdef class Propagator:
     Parameters
     ----------
     layer_sizes : tuple of int
-    activation, output_activation, loss : str
+    activation, output_activation : str or Activation
+    loss : str or Loss
     alpha : float
     dtype : numpy.dtype
         float32 or float64.
@@ -128,6 +120,7 @@ cdef class Propagator:
     cdef dict lent              # name -> plain vector that end_training writes to
     cdef readonly bint in_training
     cdef readonly bint in_epoch
+    cdef bint takes_codes       # whether y may be codes of classes
     cdef bint has_summary       # of the last epoch, or `loss_and_grad`, which has ended
     cdef Py_ssize_t batch_size
     cdef readonly int n_threads
@@ -157,21 +150,27 @@ cdef class Propagator:
             )
         self.n_params = n_params
         net.L = len(self.layer_sizes) - 1
-        net.activation = ACTIVATION_CODES[activation]
-        net.output_activation = ACTIVATION_CODES[output_activation]
-        net.loss = LOSS_CODES[loss]
+        hidden = resolve_activation(activation)
+        output = resolve_activation(output_activation, activations=OUTPUT_ACTIVATIONS)
+        loss = resolve_loss(loss)
+        net.loss = function_of(loss, cbp_loss_code(loss.name.encode()))
+        self.takes_codes = loss.takes_codes(output)
         self.run.alpha = alpha
         self.layers = np.zeros((net.L + 1) * sizeof(Layer), np.uint8)
         net.layer = <Layer *>cnp.PyArray_DATA(self.layers)
         for l in range(net.L + 1):
             net.layer[l].n = self.layer_sizes[l]
         for l in range(1, net.L + 1):
+            g = hidden if l < net.L else output
+            net.layer[l].g = function_of(g, cbp_activation_code(g.name.encode()))
+            net.layer[l].g.from_z = g.slope_from == "z"
+            net.layer[l].dies = g.dies
             # Forward, BP2 and BP4; nobody asks for the delta of layer 0.
             self.run.work_per_row += (3.0 if l > 1 else 2.0) * (
                 <double>self.layer_sizes[l - 1] * self.layer_sizes[l]
             )
-            if l < net.L and net.activation in (CBP_LOGISTIC, CBP_TANH):
-                self.run.work_per_row += CURVE * self.layer_sizes[l]
+            if l < net.L:
+                self.run.work_per_row += g.work * self.layer_sizes[l]
         self.workspace = laid_out(&self.run, lay_out)
         self.use_threads(1)
 
@@ -270,13 +269,13 @@ cdef class Propagator:
                     n_in, n = net.layer[l - 1].n, net.layer[l].n
                     a = net.layer[l].a if l < net.L else last.z
                     net.k.forward_row(n_in, n, net.layer[l].n_in_lanes,
-                                      net.activation if l < net.L else CBP_IDENTITY,
-                                      a_in, W, b, a)
+                                      &net.layer[l].g if l < net.L else NULL, a_in, W,
+                                      b, a)
                     W += n_in * n * net.itemsize
                     b += n * net.itemsize
                     a_in = a
                 # A block of one row: its panels follow one another.
-                net.k.output(1, last.n, net.output_activation, panel, last.z, last.a)
+                net.k.output(1, last.n, &last.g, panel, last.z, last.a)
                 net.k.scatter(1, last.n, panel, last.a,
                               run.out + i * last.n * net.itemsize)
 
@@ -641,9 +640,7 @@ cdef class Propagator:
         n = self.run.samples.n
         shape = (n, self.layer_sizes[self.run.net.L])
         self.run.samples.y_is_classes = (
-            isinstance(y, np.ndarray) and y.ndim == 1
-            and self.run.net.loss == CBP_LOG_LOSS
-            and self.run.net.output_activation == CBP_SOFTMAX
+            self.takes_codes and isinstance(y, np.ndarray) and y.ndim == 1
         )
         self.run.net.codes = NULL
         if self.run.samples.y_is_classes:
@@ -745,14 +742,28 @@ def available_instruction_sets():
     return tuple(names[i].decode() for i in range(n))
 
 
+cdef cbp_function function_of(record, int code) except *:
+    """An activation or a loss as the kernels take it."""
+    cdef cbp_function function
+    parameters = record.parameters
+    if code < 0 or len(parameters) > CBP_MOST_PARAMETERS:
+        raise ValueError(f"The kernels have no case for {record!r}.")
+    function.code, function.from_z = code, False
+    for i in range(CBP_MOST_PARAMETERS):
+        function.parameters[i] = parameters[i] if i < len(parameters) else 0.0
+    return function
+
+
 def elementwise(activation, x, out):
     """out = g(x) by the vectorised functions, for arrays of one float dtype.
 
     Beside the activations: "log" of normal x > 0, "log1p" of 0 <= x <= 1.
     """
     cdef const cbp_kernels *k
-    if activation == "softmax":
-        raise ValueError("activation='softmax' couples the nodes of a layer.")
+    cdef cbp_function g
+    known = OUTPUT_ACTIVATIONS.get(activation)
+    if known is not None and known.couples:
+        raise ValueError(f"activation={activation!r} couples the nodes of a layer.")
     if x.dtype != out.dtype or x.dtype not in (np.float32, np.float64):
         raise TypeError("x and out must share one dtype, float32 or float64.")
     for array in (x, out):
@@ -761,8 +772,13 @@ def elementwise(activation, x, out):
     if x.size != out.size or not out.flags.writeable:
         raise ValueError("out must be writable and of the size of x.")
     k = chosen_kernels(x.dtype.itemsize)
-    code = (ACTIVATION_CODES | {"log": CBP_LOG, "log1p": CBP_LOG_1_PLUS})[activation]
-    k.map(x.size, code, cnp.PyArray_DATA(x), cnp.PyArray_DATA(out))
+    if known is None:
+        g.code = cbp_activation_code(activation.encode())
+        if g.code < 0:
+            raise ValueError(f"activation={activation!r} is unknown to the kernels.")
+    else:
+        g = function_of(known(), cbp_activation_code(activation.encode()))
+    k.map(x.size, &g, cnp.PyArray_DATA(x), cnp.PyArray_DATA(out))
 
 
 cdef const cbp_kernels *chosen_kernels(int itemsize) except NULL:

@@ -16,7 +16,6 @@ from libc.string cimport memcpy, memset
 from cbp.kernels.equations cimport (
     Layer, Net, Slab, panel_of, part_of, slab_of, weights_of,
 )
-from cbp.kernels._simd cimport CBP_RELU
 
 
 ctypedef struct SlabRange:      # those from first on, before end
@@ -91,7 +90,7 @@ cdef inline void add_block(
         summary.delta_squares[s] += net.k.column_squares(
             rows, n, net.k.panel, panel_of(net, layer.delta, slab.column)
         )
-        if slab.l < net.L and net.activation == CBP_RELU:
+        if slab.l < net.L and layer.dies:
             net.k.mark_active(rows, n, panel_of(net, layer.a, slab.column),
                               part_of(net, slab, active_of(net, slab.l, summary)))
 
@@ -165,8 +164,8 @@ cdef inline double update_ratio(
 cdef inline double dead_share(
     const Net *net, const Summary *summary, Py_ssize_t l
 ) noexcept nogil:
-    """Of the nodes whose derivative was 0 in every row; there are some of relu only."""
+    """Of the nodes whose derivative was 0 in every row."""
     cdef Py_ssize_t n = net.layer[l].n
-    if net.activation != CBP_RELU:
+    if not net.layer[l].dies:
         return 0.0
     return (n - net.k.weighted_sum(n, NULL, active_of(net, l, summary))) / n

@@ -13,8 +13,6 @@ from numbers import Integral
 import numpy as np
 from scipy.sparse import issparse
 
-from cbp.functions.derivatives import activation_slopes, loss_slopes, softmax_row
-
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Backprop:
@@ -116,7 +114,7 @@ class Backprop:
             If there is no such layer, or it is not an integer.
         """
         check_index("layer", layer, 1, self._L)
-        return activation_slopes(self._activation(layer), self.z[layer])
+        return self.network.g[layer].slopes(self.z[layer])
 
     def activation_grads(self, layer):
         """dC_0/da^l_j: how the loss of each sample changes with each activation.
@@ -143,9 +141,7 @@ class Backprop:
         if layer < self._L:
             return self.delta[layer + 1] @ self.network.coefs_[layer].T
         net = self.network
-        return loss_slopes(
-            net.loss, net.output_activation, self.z[layer], self.a[layer], self.y
-        )
+        return net.C_0.slopes(net.g[-1], self.z[layer], self.a[layer], self.y)
 
     def chain_rule(self, layer, k, j, sample=None):
         """The derivative in one weight, ``coefs_[layer - 1][k, j]``, term by term.
@@ -188,20 +184,19 @@ class Backprop:
     def _rule_of_hidden(self, layer, k, j, sample, rows):
         weights_above = self.network.coefs_[layer][j].astype(np.float64)
         delta_above = self.delta[layer + 1][rows].astype(np.float64)
-        slopes = activation_slopes(self.network.activation, self.z[layer][rows, j])
+        slopes = self.network.g[layer].slopes(self.z[layer][rows, j])
         upper = delta_above @ weights_above, slopes
         above = {"weights_above": weights_above, "delta_above": delta_above}
         return self._rule(layer, k, j, sample, rows, upper, **above)
 
     def _rule_of_output(self, k, j, sample, rows):
         z, slopes = self.z[-1][rows], self.activation_grads(self._L)[rows]
-        activation = self.network.output_activation
-        is_coupled = activation == "softmax"
-        if is_coupled:
-            upper = slopes, softmax_row(z, j)
+        g = self.network.g[-1]
+        if g.couples:
+            upper = slopes, g.jacobian_row(z, j)
         else:
-            upper = slopes[:, j], activation_slopes(activation, z[:, j])
-        return self._rule(self._L, k, j, sample, rows, upper, is_coupled=is_coupled)
+            upper = slopes[:, j], g.slopes(z[:, j])
+        return self._rule(self._L, k, j, sample, rows, upper, is_coupled=g.couples)
 
     def _rule(
         self,
@@ -428,10 +423,6 @@ class Backprop:
     @property
     def _L(self):
         return len(self.delta) - 1
-
-    def _activation(self, layer):
-        net = self.network
-        return net.output_activation if layer == self._L else net.activation
 
 
 def check_index(name, index, first, last, of=None):

@@ -21,11 +21,15 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_random_state
 
-from cbp.functions.names import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS
+from cbp.functions.activations import OUTPUT_ACTIVATIONS, resolve_activation
+from cbp.functions.losses import check_pair, resolve_loss
 from cbp.network.backprop import Backprop, check_index
 
 #: What is settled when a network is made.
-SETTINGS = ("layer_sizes", "activation", "output_activation", "loss", "alpha", "dtype")
+SETTINGS = (
+    *("layer_sizes", "activation", "output_activation", "loss", "alpha", "dtype"),
+    *("g", "C_0"),
+)
 
 #: No network has more parameters: sizes of buffers, in bytes, cannot overflow.
 MOST_PARAMS = sys.maxsize >> 16
@@ -81,6 +85,10 @@ class Network:
         b^l_j is ``intercepts_[l-1][j]``. Writable views of `params_`.
     n_params : int
         The number of parameters.
+    g : tuple of L + 1 records of `cbp.activations`
+        The activation function of each layer; ``g[0]`` is None.
+    C_0 : record of `cbp.losses`
+        The loss of one sample.
 
     Raises
     ------
@@ -123,16 +131,17 @@ class Network:
         params=None,
     ):
         self.layer_sizes = _check_layer_sizes(layer_sizes)
-        self.activation = _check_name("activation", activation, ACTIVATIONS)
-        self.output_activation = _check_name(
-            "output_activation", output_activation, OUTPUT_ACTIVATIONS
+        hidden = resolve_activation(activation)
+        output = resolve_activation(
+            output_activation, "output_activation", OUTPUT_ACTIVATIONS
         )
-        self.loss = _check_name("loss", loss, tuple(LOSSES))
-        if output_activation not in LOSSES[loss]:
-            raise ValueError(
-                f"loss={loss!r} is not defined for output_activation="
-                f"{output_activation!r}; it goes with {' or '.join(LOSSES[loss])}."
-            )
+        self.C_0 = resolve_loss(loss)
+        check_pair(self.C_0, output)
+        self.g = (None, *[hidden] * (len(self.layer_sizes) - 2), output)
+        # A record that the user holds may be given other parameters.
+        self.activation, self.output_activation, self.loss = map(
+            copy, (activation, output_activation, loss)
+        )
         self.alpha = _check_alpha(alpha)
         self.dtype = _check_dtype(dtype)
         if params is None:
@@ -159,7 +168,7 @@ class Network:
     # -- parameters ------------------------------------------------------------
 
     def _draw_params(self, rng):
-        factor = 2.0 if self.activation == "logistic" else 6.0
+        factor = resolve_activation(self.activation).scale
         coefs, intercepts = [], []
         for n_in, n_out in pairwise(self.layer_sizes):
             bound = np.sqrt(factor / (n_in + n_out))
@@ -552,28 +561,10 @@ class Network:
                 f"{self.layer_sizes[-1]} outputs, so it must be "
                 f"{(X.shape[0], self.layer_sizes[-1])}."
             )
-        self._check_targets(y)
+        self.C_0.check_targets(self.g[-1], y)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X.shape[0], self.dtype)
         return X, np.ascontiguousarray(y), sample_weight
-
-    def _check_targets(self, y):
-        if self.loss == "log_loss" and not np.isin(y, (0, 1)).all():
-            raise ValueError(
-                "y must hold 0 and 1 only for log_loss, one column per output; "
-                f"it holds {y[~np.isin(y, (0, 1))][0]}. Encode labels first."
-            )
-        if self.output_activation == "softmax" and self.loss == "log_loss":
-            wrong = np.flatnonzero(y.sum(axis=1) != 1)
-            if wrong.size:
-                raise ValueError(
-                    "y must have one 1 in every row for log_loss on softmax outputs; "
-                    f"row {wrong[0]} has {int(y[wrong[0]].sum())}."
-                )
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(
-                f"y must not be negative for the poisson loss; it holds {y.min()}."
-            )
 
     def _check_params(self, params):
         if params is None:

@@ -34,91 +34,45 @@ Equations
     (mean)      C = (sum_i v_i C_0(i) + alpha/2 sum_ljk (w^l_jk)^2) / S,  S = sum_i v_i
                 with the sample weights v_i, all 1 unless given
 
-Order of the file: functions of one number, of one sample, of a batch, of one update, of
-an epoch. `propagator.py` unpacks arrays for them and writes the results.
+Order of the file: of one sample, of a batch, of one update, of an epoch. g, g', C_0 and
+dC_0/da of one number are methods of the records in `functions/`; `propagator.py` is
+what unpacks arrays for the functions here, and writes the results.
 """
 
 import math
 from itertools import chain
 from typing import NamedTuple
 
+from cbp.functions.activations import (
+    OUTPUT_ACTIVATIONS,
+    Activation,
+    resolve_activation,
+)
+from cbp.functions.losses import Loss, check_pair, resolve_loss
+
 
 class Net(NamedTuple):
     """What the equations need to know besides w and b."""
 
     sizes: tuple  # (n_0, ..., n_L)
-    activation: str
-    output_activation: str
-    loss: str
+    activation: Activation
+    output_activation: Activation
+    loss: Loss
     alpha: float
 
-
-# -------------------------------------------------------------------- of one number
-
-
-def exp(x):
-    """e^x as in IEEE 754: inf where Python's own would raise."""
-    try:
-        return math.exp(x)
-    except OverflowError:
-        return math.inf
-
-
-def log(x):
-    """ln x as in IEEE 754: -inf at 0 and NaN below, where Python's own would raise."""
-    if x == 0.0:
-        return -math.inf
-    return math.nan if x < 0.0 else math.log(x)
-
-
-def logistic(z):
-    """sigma(z) = 1 / (1 + e^-z); for z < 0 as e^z / (1 + e^z), against overflow."""
-    if z >= 0.0:
-        return 1.0 / (1.0 + exp(-z))
-    return exp(z) / (1.0 + exp(z))
-
-
-def relu(z):
-    """max(z, 0), asked so that NaN stays NaN."""
-    return 0.0 if z <= 0.0 else z
-
-
-#: g(z) of every activation that acts on each node by itself.
-g = {
-    "identity": lambda z: z,
-    "logistic": logistic,
-    "tanh": math.tanh,
-    "relu": relu,
-    "exp": exp,
-}
-
-#: g'(z); the derivative of relu at its kink is taken as 0.
-g_prime = {
-    "identity": lambda z: 1.0,
-    "logistic": lambda z: logistic(z) * (1.0 - logistic(z)),
-    "tanh": lambda z: 1.0 - math.tanh(z) * math.tanh(z),
-    "relu": lambda z: 1.0 if z > 0.0 else 0.0,
-    "exp": exp,
-}
+    @classmethod
+    def of(cls, sizes, activation, output_activation, loss, alpha):
+        """The same from names, or records, of functions that go together."""
+        output = resolve_activation(
+            output_activation, "output_activation", OUTPUT_ACTIVATIONS
+        )
+        loss = resolve_loss(loss)
+        check_pair(loss, output)
+        sizes = tuple(int(size) for size in sizes)
+        return cls(sizes, resolve_activation(activation), output, loss, float(alpha))
 
 
 # -------------------------------------------------------------------- of one sample
-
-
-def sum_exp(z):
-    """M = max_k z_k and sum_k e^{z_k - M}, none of whose terms can overflow."""
-    # Where max() overlooks a NaN, the sum does not.
-    M = max(z)
-    total = 0.0
-    for z_k in z:
-        total += exp(z_k - M)
-    return M, total
-
-
-def softmax(z):
-    """a_j = e^{z_j} / sum_k e^{z_k}."""
-    M, total = sum_exp(z)
-    return [exp(z_j - M) / total for z_j in z]
 
 
 def forward(net, w, b, x):
@@ -133,71 +87,25 @@ def forward(net, w, b, x):
                 z_lj += w[l][j][k] * a[l - 1][k]
             z_l.append(z_lj)
         z.append(z_l)
-        name = net.activation if l < L else net.output_activation
-        a.append(softmax(z_l) if name == "softmax" else [g[name](z_lj) for z_lj in z_l])
+        g = net.activation if l < L else net.output_activation
+        a.append(g.layer(z_l))
     return z, a
-
-
-def half_deviance(y, z, a):
-    """y ln(y/a) - y + a with a = e^z and 0 ln 0 = 0: half the Poisson deviance.
-
-    With t = ln y - z it is y (t + e^-t - 1). Near its minimum, where the terms
-    cancel, a rounding error in t then counts only squared.
-    """
-    if y == 0.0:
-        return a
-    t = log(y) - z
-    if abs(t) < 1.0:
-        return y * (t + math.expm1(-t))
-    return y * log(y) - y * z - y + a
 
 
 def sample_loss(net, z_L, a_L, y):
     """C_0. Logarithms of a^L are taken from z^L, as a rounded a^L may be 0 or 1."""
-    C_0 = 0.0
-    for z_j, a_j, y_j in zip(z_L, a_L, y, strict=True):
-        if net.loss == "squared_error":
-            C_0 += 0.5 * (a_j - y_j) * (a_j - y_j)
-        elif net.loss == "sum_of_squares":
-            C_0 += (a_j - y_j) * (a_j - y_j)
-        elif net.loss == "poisson":
-            C_0 += half_deviance(y_j, z_j, a_j)
-        elif net.output_activation == "softmax":
-            # log_loss, -y ln a; z - M comes first, as M + ln(sum) would round ln(sum)
-            M, total = sum_exp(z_L)
-            C_0 += y_j * (log(total) - (z_j - M))
-        else:
-            # log_loss, -y ln a - (1 - y) ln(1 - a) with a = sigma(z)
-            C_0 += relu(z_j) - z_j * y_j + math.log1p(exp(-abs(z_j)))
-    return C_0
-
-
-#: dC_0/da_j. The logarithmic losses occur in canonical pairs only, where the poles of
-#: their derivatives (y/a and the like) have cancelled against g'.
-dC0_da = {
-    "squared_error": lambda a_j, y_j: a_j - y_j,
-    "sum_of_squares": lambda a_j, y_j: 2.0 * (a_j - y_j),
-}
-
-#: Loss and output activation for which (BP1) comes to a^L_j - y_j; with softmax this
-#: supposes sum_j y_j = 1.
-CANONICAL_PAIRS = {
-    ("squared_error", "identity"),
-    ("log_loss", "logistic"),
-    ("log_loss", "softmax"),
-    ("poisson", "exp"),
-}
+    return net.loss.of_sample(net.output_activation, z_L, a_L, y)
 
 
 def output_error(net, z_L, a_L, y):
     """(BP1): delta^L."""
     nodes = range(len(y))
-    if (net.loss, net.output_activation) in CANONICAL_PAIRS:
+    if net.loss.is_canonical(net.output_activation):
         return [a_L[j] - y[j] for j in nodes]
 
-    slope = [dC0_da[net.loss](a_L[j], y[j]) for j in nodes]
-    if net.output_activation != "softmax":
-        return [slope[j] * g_prime[net.output_activation](z_L[j]) for j in nodes]
+    slope = [net.loss.slope(a_L[j], y[j]) for j in nodes]
+    if not net.output_activation.couples:
+        return [slope[j] * net.output_activation.g_prime(z_L[j]) for j in nodes]
 
     delta_L = []
     for j in nodes:
@@ -224,7 +132,7 @@ def backward(net, w, z, a, y):
     delta[L] = output_error(net, z[L], a[L], y)
     for l in range(L, 1, -1):
         delta[l - 1] = [
-            slope_below(w[l], delta[l], k) * g_prime[net.activation](z[l - 1][k])
+            slope_below(w[l], delta[l], k) * net.activation.g_prime(z[l - 1][k])
             for k in range(net.sizes[l - 1])
         ]
     return delta
@@ -356,8 +264,7 @@ def update_ratio(w_l, w_l_after):
 def summary_of(net, sums):
     """delta_norms, grad_norms, update_ratios and dead_shares.
 
-    A node is dead if g' of it was 0 in every row; of the activations, relu alone has
-    such nodes.
+    A node is dead if g' of it was 0 in every row, of an activation that can be so.
     """
     nodes = net.sizes[1:]
     delta_norms = [
@@ -365,7 +272,7 @@ def summary_of(net, sums):
         for squares, n in zip(sums.squares, nodes, strict=True)
     ]
     dead_shares = [
-        (n - len(active)) / n if net.activation == "relu" else 0.0
+        (n - len(active)) / n if net.activation.dies else 0.0
         for active, n in zip(sums.active[:-1], nodes[:-1], strict=True)
     ]
     return delta_norms, sums.grad_norms, sums.update_ratios, dead_shares

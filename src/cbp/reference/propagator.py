@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import issparse
 
-from cbp.functions.names import LOSSES
 from cbp.reference.equations import (
     Net,
     Sums,
@@ -138,7 +137,8 @@ class Propagator:
     ----------
     layer_sizes : tuple of int
         (n_0, ..., n_L), L >= 1.
-    activation, output_activation, loss : str
+    activation, output_activation : str or Activation
+    loss : str or Loss
         Of the hidden layers, of layer L, and C_0; as in `functions`.
     alpha : float
         Strength of the penalty on the weights.
@@ -158,13 +158,9 @@ class Propagator:
     """
 
     def __init__(self, layer_sizes, activation, output_activation, loss, alpha, dtype):
-        if output_activation not in LOSSES[loss]:
-            raise ValueError(
-                f"output_activation must be one of {LOSSES[loss]} for loss={loss!r}, "
-                f"got {output_activation!r}"
-            )
-        n = tuple(int(size) for size in layer_sizes)
-        self._net = Net(n, activation, output_activation, loss, float(alpha))
+        functions = activation, output_activation, loss
+        self._net = Net.of(layer_sizes, *functions, alpha)
+        n = self._net.sizes
         self._dtype = np.dtype(dtype)
         self._n_params = sum((n[l - 1] + 1) * n[l] for l in range(1, len(n)))
         self._solver = self._training = self._epoch = self._progress = None
@@ -431,7 +427,7 @@ class Propagator:
 
     def _check_targets(self, y, n):
         net, n_L = self._net, self._net.sizes[-1]
-        may_be_codes = (net.loss, net.output_activation) == ("log_loss", "softmax")
+        may_be_codes = net.loss.takes_codes(net.output_activation)
         if not (may_be_codes and np.ndim(y) == 1):
             check("y", y, (n, n_L), self._dtype)
             return

@@ -511,12 +511,11 @@ class DivergenceError(ValueError):
 
 def divergence_message(what, network, remedy):
     """A sentence for the user whose training has led to numbers that are none."""
-    # Targets of the other losses are labels or counts, which have their scale.
-    scaled = {"squared_error": "X and y", "sum_of_squares": "X and y"}
+    scaled = "X and y" if network.C_0.y_has_scale else "X"
     return (
         "Solver produced non-finite parameter weights. The input data may contain "
         f"large values and need to be preprocessed. Training diverged: {what}. Scale "
-        f"{scaled.get(network.loss, 'X')}, with sklearn.preprocessing.StandardScaler "
+        f"{scaled}, with sklearn.preprocessing.StandardScaler "
         f"for example, or {remedy}."
     )
 

@@ -16,14 +16,14 @@
 #include "summary.h"
 #include "update.h"
 
-static void map(ptrdiff_t n, int activation, const void *x_, void *out_)
+static void map(ptrdiff_t n, const cbp_function *g, const void *x_, void *out_)
 {
     const real *x = x_;
     real *out = out_, last[LANES] = {0};
     const ptrdiff_t rest = n % LANES;
-    activate_rows(activation, 1, n - rest, 0, x, out);
+    activate_rows(g, 1, n - rest, 0, x, out);
     memcpy(last, x + n - rest, rest * sizeof(real));
-    store(last, activate(activation, load(last)));
+    activate_rows(g, 1, LANES, 0, last, last);
     memcpy(out + n - rest, last, rest * sizeof(real));
 }
 

@@ -63,17 +63,17 @@ INLINE vec softmax(const int across, ptrdiff_t n, ptrdiff_t step, const real *z,
     return logarithm(sum);
 }
 
-INLINE void activate_output(const int across, ptrdiff_t n, int activation, ptrdiff_t step,
-                            const real *z, real *a)
+INLINE void activate_output(const int across, ptrdiff_t n, const function g,
+                            ptrdiff_t step, const real *z, real *a)
 {
     vec max;
-    if (activation == CBP_SOFTMAX) {
+    if (g.code == CBP_SOFTMAX) {
         softmax(across, n, step, z, a, &max);
         return;
     }
     for (ptrdiff_t q = 0; q < count_vectors(across, n); q++) {
         const ptrdiff_t at = vector_at(across, q, step);
-        store(a + at, activate(activation, load(z + at)));
+        store(a + at, activate(g, load(z + at)));
     }
 }
 
@@ -97,7 +97,7 @@ INLINE vec cross_entropy(vec y, vec z, vec e)
 }
 
 /* The losses whose output activation is canonical: delta^L = a - y, because g' cancels. */
-INLINE vec canonical(const int across, ptrdiff_t n, int loss, ptrdiff_t step,
+INLINE vec canonical(const int across, ptrdiff_t n, const int loss, ptrdiff_t step,
                      const real *z, const real *y, real *a, real *delta)
 {
     vec C = broadcast(0);
@@ -139,22 +139,41 @@ INLINE vec canonical_softmax(const int across, ptrdiff_t n, ptrdiff_t step, cons
     return sum_over_nodes(across, C);
 }
 
-/* scale/2 sum (a - y)^2 on any output: dC_0/da = scale (a - y), then g'. */
-INLINE vec squares(const int across, ptrdiff_t n, int activation, real scale,
-                   ptrdiff_t step, const real *z, const real *y, real *a, real *delta)
+/* The losses that go with any output: dC_0/da of one output from error = a - y. */
+INLINE vec loss_slope(const function loss, vec error)
+{
+    switch (loss.code) {
+    case CBP_SUM_OF_SQUARES: return 2 * error;
+    default: return error;
+    }
+}
+
+/* Twice C_0 of one output; of a loss that is dC_0/da times the error, half of that. */
+INLINE vec twice_loss(const function loss, vec error, vec dC_da)
+{
+    switch (loss.code) {
+    default: return dC_da * error;
+    }
+}
+
+/* These losses on any output: delta = dC_0/da g'(z). */
+INLINE vec of_errors(const int across, ptrdiff_t n, const function g, const int from_z,
+                     const function loss, ptrdiff_t step, const real *z, const real *y,
+                     real *a, real *delta)
 {
     vec C = broadcast(0), along = broadcast(0);
-    activate_output(across, n, activation, step, z, a);
+    activate_output(across, n, g, step, z, a);
     for (ptrdiff_t q = 0; q < count_vectors(across, n); q++) {
         const ptrdiff_t at = vector_at(across, q, step);
         const ivec here = nodes_of(across, q, n);
         const vec a_q = load(a + at), error = keep(here, a_q - load(y + at));
-        const vec dC_da = scale * error;
-        C = C + dC_da * error;
+        const vec dC_da = loss_slope(loss, error);
+        C = C + twice_loss(loss, error, dC_da);
         along = along + dC_da * a_q;
-        store(delta + at, keep(here, times_derivative(activation, a_q, dC_da)));
+        store(delta + at,
+              keep(here, times_slope(g, from_z ? load(z + at) : a_q, dC_da)));
     }
-    if (activation == CBP_SOFTMAX) {
+    if (g.code == CBP_SOFTMAX) {
         /* da_k/dz_j = a_k ([k = j] - a_j) makes
          * delta_j = a_j (dC_0/da_j - sum_k dC_0/da_k a_k). */
         along = sum_over_nodes(across, along);
@@ -168,16 +187,20 @@ INLINE vec squares(const int across, ptrdiff_t n, int activation, real scale,
 }
 
 /* BP1; returns C_0, in every lane if lanes are nodes. */
-INLINE vec loss_and_delta(const int across, ptrdiff_t n, int activation, int loss,
-                          ptrdiff_t step, const real *z, const real *y, real *a,
-                          real *delta)
+INLINE vec loss_and_delta(const int across, ptrdiff_t n, const cbp_function *g,
+                          const cbp_function *loss, ptrdiff_t step, const real *z,
+                          const real *y, real *a, real *delta)
 {
-    if (loss == CBP_SQUARED_ERROR || loss == CBP_SUM_OF_SQUARES)
-        return squares(across, n, activation, loss == CBP_SQUARED_ERROR ? 1 : 2, step, z, y,
-                       a, delta);
-    if (activation == CBP_SOFTMAX)
-        return canonical_softmax(across, n, step, z, y, a, delta);
-    return canonical(across, n, loss, step, z, y, a, delta);
+    switch (loss->code) {
+    case CBP_LOG_LOSS:
+        if (g->code == CBP_SOFTMAX)
+            return canonical_softmax(across, n, step, z, y, a, delta);
+        return canonical(across, n, CBP_LOG_LOSS, step, z, y, a, delta);
+    case CBP_POISSON: return canonical(across, n, CBP_POISSON, step, z, y, a, delta);
+    default:
+        return of_errors(across, n, function_of(g), g->from_z, function_of(loss), step, z,
+                         y, a, delta);
+    }
 }
 
 /* Between `rows` (at most LANES) rows of a block, n <= PANEL columns wide, and a vector
@@ -236,33 +259,35 @@ INLINE void from_lanes(ptrdiff_t rows, ptrdiff_t n, samples_in_lanes *in, real *
     }
 }
 
-INLINE void output_of_lanes(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
-                            const real *z, real *a)
+INLINE void output_of_lanes(ptrdiff_t rows, ptrdiff_t n, const function g,
+                            ptrdiff_t step, const real *z, real *a)
 {
     samples_in_lanes z_i, a_i;
     to_lanes(rows, n, z, &z_i);
-    activate_output(0, n, activation, step, z_i.vectors, a_i.vectors);
+    activate_output(0, n, g, step, z_i.vectors, a_i.vectors);
     from_lanes(rows, n, &a_i, a);
 }
 
-static void output(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
+static void output(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g_, ptrdiff_t step,
                    const void *z_, void *a_)
 {
+    const function g = function_of(g_);
     const real *z = z_;
     real *a = a_;
     if (n > PANEL) {
         for (ptrdiff_t i = 0; i < rows; i++)
-            activate_output(1, n, activation, step, z + i * PANEL, a + i * PANEL);
+            activate_output(1, n, g, step, z + i * PANEL, a + i * PANEL);
         return;
     }
     for (; rows >= LANES; rows -= LANES, z += LANES * PANEL, a += LANES * PANEL)
-        output_of_lanes(LANES, n, activation, step, z, a);
-    if (rows) output_of_lanes(rows, n, activation, step, z, a);
+        output_of_lanes(LANES, n, g, step, z, a);
+    if (rows) output_of_lanes(rows, n, g, step, z, a);
 }
 
 /* BP1 of `rows` (at most LANES) rows; keeps a^L unless a is NULL. */
-INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                                 ptrdiff_t step, const real *z, const real *y,
+INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g,
+                                 const cbp_function *loss, ptrdiff_t step,
+                                 const real *z, const real *y,
                                  const real *codes, real *a, real *delta)
 {
     samples_in_lanes z_i, y_i, a_i, delta_i;
@@ -270,15 +295,16 @@ INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, int activation, in
     to_lanes(rows, n, z, &z_i);
     if (codes) codes_to_lanes(rows, n, codes, &y_i);
     else to_lanes(rows, n, y, &y_i);
-    C = loss_and_delta(0, n, activation, loss, step, z_i.vectors, y_i.vectors, a_i.vectors,
+    C = loss_and_delta(0, n, g, loss, step, z_i.vectors, y_i.vectors, a_i.vectors,
                        delta_i.vectors);
     if (a) from_lanes(rows, n, &a_i, a);
     from_lanes(rows, n, &delta_i, delta);
     return C;
 }
 
-static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t step, const void *z_, const void *targets,
+static void error_signal(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g,
+                         const cbp_function *loss, ptrdiff_t step, const void *z_,
+                         const void *targets,
                          const void *codes_, int keep_a, void *a_, void *delta_,
                          void *sample_losses)
 {
@@ -288,20 +314,20 @@ static void error_signal(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
     assert(!codes || n <= PANEL);
     if (n > PANEL) {
         for (; i < rows; i++, at += PANEL) {
-            store(C_last, loss_and_delta(1, n, activation, loss, step, z + at, y + at,
-                                         a + at, delta + at));
+            store(C_last, loss_and_delta(1, n, g, loss, step, z + at, y + at, a + at,
+                                         delta + at));
             C[i] = C_last[0];
         }
         return;
     }
     for (; i + LANES <= rows; i += LANES, at += LANES * PANEL)
         store(C + i,
-              error_signal_of_lanes(LANES, n, activation, loss, step, z + at, y + at,
+              error_signal_of_lanes(LANES, n, g, loss, step, z + at, y + at,
                                     codes ? codes + i : NULL, keep_a ? a + at : NULL,
                                     delta + at));
     if (i < rows) {
         store(C_last,
-              error_signal_of_lanes(rows - i, n, activation, loss, step, z + at, y + at,
+              error_signal_of_lanes(rows - i, n, g, loss, step, z + at, y + at,
                                     codes ? codes + i : NULL, keep_a ? a + at : NULL,
                                     delta + at));
         memcpy(C + i, C_last, (rows - i) * sizeof(real));

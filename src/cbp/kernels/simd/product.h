@@ -137,24 +137,20 @@ INLINE void forward_tile(const int M, const int V, ptrdiff_t n, int activation,
         }
 }
 
-/* identity and relu are done in the registers of a product, as all derivatives are; to
- * repeat the other activations in every tile's code would crowd the instruction cache. */
+/* identity and relu are done in the registers of a product, forward and backward; to
+ * repeat the other activations in every tile's code would crowd the instruction cache.
+ * They pass over a panel of a tile, fresh in the first cache. */
 INLINE int needs_own_pass(int activation)
 {
     return activation != CBP_IDENTITY && activation != CBP_RELU;
 }
 
-/* g on a panel of a tile, fresh in the first cache, whose columns are the first of some. */
-static void activate_panel(int activation, ptrdiff_t rows, ptrdiff_t columns, real *a)
-{
-    activate_rows(activation, rows, smaller(columns, PANEL), PANEL, a, a);
-}
-
 static void forward_together(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                             int activation, ptrdiff_t step, const real *a_in,
+                             const cbp_function *g, ptrdiff_t step, const real *a_in,
                              const real *W, const real *b, real *z, real *a)
 {
     const ptrdiff_t depth = depth_of_pass(n_in);
+    const int activation = code_of(g);
     for (ptrdiff_t k = 0; k < n_in; k += depth) {
         const ptrdiff_t n = smaller(depth, n_in - k);
         const int last = k + n == n_in;
@@ -169,26 +165,26 @@ static void forward_together(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
                 RUN_TILE(M, V, forward_tile, n, last ? activation : CBP_IDENTITY, step,
                          a_k + r * PANEL, w, b_j, z_r, a_r);
                 if (last && needs_own_pass(activation))
-                    activate_panel(activation, M, n_out - j, a_r);
+                    activate_rows(g, M, smaller(n_out - j, PANEL), PANEL, a_r, a_r);
             }
         }
     }
 }
 
-static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                    ptrdiff_t step, const void *a_in, const void *W, const void *b,
+static void forward(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
+                    const cbp_function *g, ptrdiff_t step, const void *a_in, const void *W, const void *b,
                     void *z_, void *a)
 {
     const ptrdiff_t together = rows_together(rows, n_in, n_out);
     real *z = z_;
     assert(rows >= 0 && n_in > 0);
     for (ptrdiff_t r = 0; r < rows; r += together)
-        forward_together(smaller(together, rows - r), n_in, n_out, activation, step,
+        forward_together(smaller(together, rows - r), n_in, n_out, g, step,
                          (const real *)a_in + r * PANEL, W, b,
                          z ? z + r * PANEL : NULL, (real *)a + r * PANEL);
 }
 
-/* a is NULL before the last pass; chains begin anew in the first. */
+/* Chains begin anew in the first pass; a is read for relu only. */
 INLINE void backward_tile(const int M, const int V, ptrdiff_t n, int activation,
                           ptrdiff_t step, int first, const real *delta_next,
                           const real *w, const real *a, real *delta)
@@ -207,18 +203,18 @@ INLINE void backward_tile(const int M, const int V, ptrdiff_t n, int activation,
             const ptrdiff_t at = m * PANEL + v * LANES;
             vec d = acc[m][v];
             if (activation == CBP_RELU)
-                d = times_derivative(CBP_RELU, load(a + at), d);
-            else if (activation != CBP_IDENTITY)
-                d = times_derivative(activation, load(a + at), d);
+                d = times_slope(with_code(CBP_RELU, NULL), load(a + at), d);
             store(delta + at, d);
         }
 }
 
 static void backward_together(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n,
-                              int activation, ptrdiff_t step, const real *delta_next,
-                              const real *WT, const real *a, real *delta)
+                              const cbp_function *g, ptrdiff_t step,
+                              const real *delta_next, const real *WT, const real *source,
+                              real *delta)
 {
     const ptrdiff_t depth = depth_of_pass(n_next);
+    const int activation = code_of(g);
     for (ptrdiff_t i = 0; i < n_next; i += depth) {
         const ptrdiff_t inner = smaller(depth, n_next - i);
         const int last = i + inner == n_next;
@@ -230,22 +226,24 @@ static void backward_together(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n,
                 const ptrdiff_t at = panel + r * PANEL;
                 M = tile_rows(V, rows - r);
                 RUN_TILE(M, V, backward_tile, inner, last ? activation : CBP_IDENTITY, step,
-                         i == 0, delta_i + r * PANEL, w, a + at, delta + at);
+                         i == 0, delta_i + r * PANEL, w, source + at, delta + at);
+                if (last && needs_own_pass(activation))
+                    slope_rows(g, M, smaller(n - j, PANEL), PANEL, source + at, delta + at);
             }
         }
     }
 }
 
-static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
-                     ptrdiff_t step, const void *delta_next, const void *WT,
-                     const void *a, void *delta)
+static void backward(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n,
+                     const cbp_function *g, ptrdiff_t step, const void *delta_next,
+                     const void *WT, const void *source, void *delta)
 {
     const ptrdiff_t together = rows_together(rows, n_next, n);
     assert(rows >= 0 && n_next > 0);
     for (ptrdiff_t r = 0; r < rows; r += together)
-        backward_together(smaller(together, rows - r), n_next, n, activation, step,
+        backward_together(smaller(together, rows - r), n_next, n, g, step,
                           (const real *)delta_next + r * PANEL, WT,
-                          (const real *)a + r * PANEL, (real *)delta + r * PANEL);
+                          (const real *)source + r * PANEL, (real *)delta + r * PANEL);
 }
 
 /* ---- sums over the rows -------------------------------------------------------- */
@@ -395,7 +393,7 @@ INLINE void across_tile(const int M, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t 
 }
 
 static void forward_across(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
-                           int activation, ptrdiff_t step, const void *a_in_,
+                           const cbp_function *g, ptrdiff_t step, const void *a_in_,
                            const void *WT, const void *b_, void *z_, void *a_)
 {
     const real *b = b_;
@@ -413,8 +411,7 @@ static void forward_across(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, ptrd
             for (ptrdiff_t m = 0; m < M; m++)
                 copy(n_out - first, a + m * PANEL + first,
                      (real *)z_ + (r + m) * PANEL + first);
-        if (activation != CBP_IDENTITY)
-            activate_panel(activation, M, n_out - first, a + first);
+        if (g) activate_rows(g, M, n_out - first, PANEL, a + first, a + first);
     }
 }
 
@@ -466,8 +463,8 @@ INLINE real row_across(ptrdiff_t n_in, ptrdiff_t n_out, const real *a_in, const 
 }
 
 static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n_in_lanes,
-                        int activation, const void *a_in_, const void *W_, const void *b_,
-                        void *a_)
+                        const cbp_function *g, const void *a_in_, const void *W_,
+                        const void *b_, void *a_)
 {
     const real *a_in = a_in_, *W = W_, *b = b_;
     real *a = a_;
@@ -492,9 +489,7 @@ static void forward_row(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n_in_lanes,
         }
     for (ptrdiff_t j = n_in_lanes; j < n_out; j++)
         a[j] = row_across(n_in, n_out, a_in, W + j, b[j]);
-    if (activation != CBP_IDENTITY)
-        for (ptrdiff_t j = 0; j < n_out; j += LANES)
-            store(a + j, activate(activation, load(a + j)));
+    if (g) activate_rows(g, 1, n_out, 0, a, a);
 }
 
 #endif

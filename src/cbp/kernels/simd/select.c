@@ -50,6 +50,27 @@ static int find(tables found[5])
     return n;
 }
 
+#define NAME(code, name) name,
+
+static int index_of(const char *name, const char *const *names, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!strcmp(name, names[i])) return i;
+    return -1;
+}
+
+int cbp_activation_code(const char *name)
+{
+    static const char *const names[] = {CBP_ACTIVATIONS(NAME)};
+    return index_of(name, names, CBP_N_ACTIVATIONS);
+}
+
+int cbp_loss_code(const char *name)
+{
+    static const char *const names[] = {CBP_LOSSES(NAME)};
+    return index_of(name, names, CBP_N_LOSSES);
+}
+
 const cbp_kernels *cbp_select(const char *isa, int itemsize)
 {
     tables found[5];

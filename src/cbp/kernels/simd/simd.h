@@ -28,18 +28,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum {
-    CBP_IDENTITY,
-    CBP_LOGISTIC,
-    CBP_TANH,
-    CBP_RELU,
-    CBP_SOFTMAX,
-    CBP_EXP,
-    CBP_LOG, /* for `map` only: what the losses are made of */
-    CBP_LOG_1_PLUS
-} cbp_activation;
+/* What has a case in the kernels, with the name of its record in cbp.functions. */
+#define CBP_ACTIVATIONS(X)                                                            \
+    X(IDENTITY, "identity")                                                           \
+    X(LOGISTIC, "logistic")                                                           \
+    X(TANH, "tanh")                                                                   \
+    X(RELU, "relu")                                                                   \
+    X(SOFTMAX, "softmax")                                                             \
+    X(EXP, "exp")                                                                     \
+    X(LOG, "log") /* for `map` only, as the next: what the losses are made of */      \
+    X(LOG_1_PLUS, "log1p")
 
-typedef enum { CBP_SQUARED_ERROR, CBP_SUM_OF_SQUARES, CBP_LOG_LOSS, CBP_POISSON } cbp_loss;
+#define CBP_LOSSES(X)                                                                 \
+    X(SQUARED_ERROR, "squared_error")                                                 \
+    X(SUM_OF_SQUARES, "sum_of_squares")                                               \
+    X(LOG_LOSS, "log_loss")                                                           \
+    X(POISSON, "poisson")
+
+#define CBP_CODE(code, name) CBP_##code,
+typedef enum { CBP_ACTIVATIONS(CBP_CODE) CBP_N_ACTIVATIONS } cbp_activation;
+typedef enum { CBP_LOSSES(CBP_CODE) CBP_N_LOSSES } cbp_loss;
+
+/* An activation or a loss. */
+#define CBP_MOST_PARAMETERS 2
+typedef struct {
+    int code;
+    int from_z; /* whether g' is computed from z instead of a */
+    double parameters[CBP_MOST_PARAMETERS];
+} cbp_function;
 
 /* One row of a sparse X, in place: `count` reals and, as int32 or int64, their columns. */
 typedef struct {
@@ -88,21 +104,23 @@ typedef struct {
     void (*scatter)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step, const void *source,
                     void *out);
 
-    /* z = a_in W + b; a = g(z). z may be NULL where nobody reads it. */
-    void (*forward)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
+    /* z = a_in W + b; a = g(z). z may be NULL where nobody reads it; g, here and below,
+     * where there is none: a is z. */
+    void (*forward)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, const cbp_function *g,
                     ptrdiff_t step, const void *a_in, const void *W, const void *b, void *z,
                     void *a);
 
     /* The same for the nodes from `first` on of a layer of at most `panel` nodes, from W^T
      * instead of W: lanes are nodes of the layer below. */
     void (*forward_across)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t first,
-                           int activation, ptrdiff_t step, const void *a_in,
+                           const cbp_function *g, ptrdiff_t step, const void *a_in,
                            const void *WT, const void *b, void *z, void *a);
 
-    /* BP2: delta = (delta_next W^T) * g'(z), with g' computed from a. */
-    void (*backward)(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, int activation,
-                     ptrdiff_t step, const void *delta_next, const void *WT, const void *a,
-                     void *delta);
+    /* BP2: delta = (delta_next W^T) * g'(z), with g' computed from `source`, which is a,
+     * or z if g is from_z. */
+    void (*backward)(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n, const cbp_function *g,
+                     ptrdiff_t step, const void *delta_next, const void *WT,
+                     const void *source, void *delta);
 
     /* BP4 summed over the rows, for `nodes` of the layer below (from a multiple of `panel`
      * on, where a_in and grad_W point) and one panel of delta, `width` columns of it or
@@ -117,26 +135,28 @@ typedef struct {
      * vectors. The bits are those of `forward` for the first n_in_lanes nodes, of
      * `forward_across` for the others. */
     void (*forward_row)(ptrdiff_t n_in, ptrdiff_t n_out, ptrdiff_t n_in_lanes,
-                        int activation, const void *a_in, const void *W, const void *b,
-                        void *a);
+                        const cbp_function *g, const void *a_in, const void *W,
+                        const void *b, void *a);
 
     /* The two products that read a^0, for a^0 = x, over its nonzeros only. */
-    void (*forward_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, int activation,
-                           int index_bytes, ptrdiff_t step, const cbp_sparse_row *x,
+    void (*forward_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
+                           const cbp_function *g, int index_bytes, ptrdiff_t step,
+                           const cbp_sparse_row *x,
                            const void *W, const void *b, void *z, void *a);
     void (*gradient_sparse)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t width,
                             int index_bytes, const cbp_sparse_row *x, const void *delta,
                             int accumulate, void *grad_W);
 
     /* a^L = g(z^L). */
-    void (*output)(ptrdiff_t rows, ptrdiff_t n, int activation, ptrdiff_t step,
+    void (*output)(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g, ptrdiff_t step,
                    const void *z, void *a);
 
     /* BP1: a^L, C_0 of each sample and delta^L = dC_0/dz^L from z^L and the targets
      * in panels too; or, for at most `panel` nodes, from codes (rows,): the node whose
      * target is 1, as a real. Whether a holds a^L afterwards is up to keep_a. */
-    void (*error_signal)(ptrdiff_t rows, ptrdiff_t n, int activation, int loss,
-                         ptrdiff_t step, const void *z, const void *targets,
+    void (*error_signal)(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g,
+                         const cbp_function *loss, ptrdiff_t step, const void *z,
+                         const void *targets,
                          const void *codes, int keep_a, void *a, void *delta,
                          void *sample_losses);
 
@@ -173,8 +193,12 @@ typedef struct {
     void (*mark_active)(ptrdiff_t rows, ptrdiff_t width, const void *a, void *active);
 
     /* out[i] = g(x[i]), elementwise; softmax excepted. */
-    void (*map)(ptrdiff_t n, int activation, const void *x, void *out);
+    void (*map)(ptrdiff_t n, const cbp_function *g, const void *x, void *out);
 } cbp_kernels;
+
+/* The code of a name; -1 if there is none. */
+int cbp_activation_code(const char *name);
+int cbp_loss_code(const char *name);
 
 /* The best table for this processor, or the one named; NULL if the processor or the
  * build lacks it. itemsize is 4 or 8. */

@@ -71,10 +71,11 @@ INLINE void forward_nonzeros(const int index_bytes, const int P, const int V,
 }
 
 static void forward_sparse(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                           int activation, int index_bytes, ptrdiff_t step,
+                           const cbp_function *g, int index_bytes, ptrdiff_t step,
                            const cbp_sparse_row *x, const void *W, const void *b_, void *z_,
                            void *a_)
 {
+    const int activation = code_of(g);
     assert(rows >= 0 && n_in > 0 && (index_bytes == 4 || index_bytes == 8));
     for (ptrdiff_t j = 0, P; j < n_out; j += P * PANEL) {
         const ptrdiff_t V = panel_vectors(j, n_out), panel = j / PANEL * step;
@@ -94,7 +95,8 @@ static void forward_sparse(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
                             x + r, panels, b, z, a);
             if (needs_own_pass(activation))
                 for (ptrdiff_t p = 0; p < P; p++)
-                    activate_panel(activation, 1, n_out - j - p * PANEL, a + p * step);
+                    activate_rows(g, 1, smaller(n_out - j - p * PANEL, PANEL), PANEL,
+                                  a + p * step, a + p * step);
         }
     }
 }

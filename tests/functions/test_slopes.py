@@ -1,4 +1,4 @@
-"""The factors of the chain rule against reference.py, differences and each other."""
+"""The slopes of records over arrays, against their scalars, differences and limits."""
 
 import math
 from functools import partial
@@ -7,11 +7,21 @@ import numpy as np
 import pytest
 from problems import PAIRS, central_difference, draw_targets
 
-from cbp.functions.derivatives import activation_slopes, loss_slopes, softmax_row
-from cbp.functions.names import OUTPUT_ACTIVATIONS
-from cbp.reference import equations as reference
+from cbp.functions.activations import OUTPUT_ACTIVATIONS, Softmax
+from cbp.functions.losses import LOSSES
 
-ELEMENTWISE = [name for name in OUTPUT_ACTIVATIONS if name != "softmax"]
+ELEMENTWISE = [name for name, g in OUTPUT_ACTIVATIONS.items() if not g.couples]
+
+softmax_row = Softmax().jacobian_row
+
+
+def activation_slopes(name, z):
+    return OUTPUT_ACTIVATIONS[name]().slopes(z)
+
+
+def loss_slopes(loss, output, z, a, y):
+    return LOSSES[loss]().slopes(OUTPUT_ACTIVATIONS[output](), z, a, y)
+
 
 #: C_0 of one output as textbooks write it, from a alone.
 TEXTBOOK = {
@@ -24,16 +34,14 @@ TEXTBOOK = {
 
 
 def outputs(output, z):
-    if output == "softmax":
-        return np.array([reference.softmax(list(row)) for row in z])
-    return np.vectorize(reference.g[output])(z)
+    return np.array([OUTPUT_ACTIVATIONS[output]().layer(list(row)) for row in z])
 
 
 @pytest.mark.parametrize("activation", ELEMENTWISE)
-def test_slopes_are_those_of_the_reference(activation):
-    # Farther out 1 - a^2 of the reference has lost digits.
+def test_slopes_of_arrays_are_those_of_numbers(activation):
+    # Farther out 1 - a^2 of one number has lost digits.
     z = np.linspace(-3, 3, 25).reshape(5, 5)
-    expected = np.vectorize(reference.g_prime[activation])(z)
+    expected = np.vectorize(OUTPUT_ACTIVATIONS[activation]().g_prime)(z)
     np.testing.assert_allclose(activation_slopes(activation, z), expected, rtol=1e-12)
 
 
