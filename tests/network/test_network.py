@@ -21,9 +21,9 @@ from problems import PAIRS, draw_targets
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from cbp import Network
+from cbp.data.arrays import sparse_rows
 from cbp.functions.names import ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS
 from cbp.kernels import propagator as kernels
-from cbp.network.network import sparse_rows
 
 SEED = 0
 DTYPES = (np.float32, np.float64)
