@@ -12,6 +12,7 @@ import numpy as np
 from sklearn import neural_network
 from sklearn.utils.validation import check_is_fitted
 
+from cbp.estimators.base import MLPEstimator
 from cbp.estimators.classifier import MLPClassifier
 from cbp.estimators.regressor import MLPRegressor
 
@@ -51,6 +52,10 @@ def from_sklearn(estimator):
     NotFittedError
         If it is not fitted: there is nothing to convert.
 
+    See Also
+    --------
+    to_sklearn : The reverse.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -82,7 +87,49 @@ def from_sklearn(estimator):
 
 
 def to_sklearn(estimator):
-    """What `MLPEstimator.to_sklearn` promises, for any of our estimators."""
+    """The estimator of scikit-learn that predicts as `estimator` does.
+
+    For colleagues without cbp, and for tools that know scikit-learn's classes only.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, MLPRegressor or MLPEstimator
+        Fitted. It is left as it is, and shares no array with the result.
+
+    Returns
+    -------
+    converted : sklearn.neural_network.MLPClassifier or MLPRegressor
+        With the same parameters, but for `n_jobs` and `record`, and fitted attributes.
+        Further training begins with new moments of the solver.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is of another class.
+    ValueError
+        If scikit-learn lacks the loss.
+    NotFittedError
+        If it is not fitted: there is nothing to convert.
+
+    See Also
+    --------
+    from_sklearn : The reverse.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from cbp import MLPClassifier, to_sklearn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> ours = MLPClassifier((5,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> theirs = to_sklearn(ours)
+    >>> bool((ours.predict(X) == theirs.predict(X)).all())
+    True
+    """
+    if not isinstance(estimator, MLPEstimator):
+        raise TypeError(
+            f"to_sklearn takes an MLPClassifier, MLPRegressor or MLPEstimator of cbp, "
+            f"not {type(estimator).__name__}; of a pipeline give the step."
+        )
     check_is_fitted(estimator, "coefs_")
     network = estimator.network_
     if network.loss == "sum_of_squares":
