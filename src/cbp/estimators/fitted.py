@@ -1,7 +1,7 @@
 """`FittedMLP`: what a fitted estimator can be asked, and how it is saved.
 
 It predicts, shows what its network computes, and is pickled. It goes by the fitted
-attributes; the parameters of training and the training itself are in `estimator.py`.
+attributes; the parameters of training and the training itself are in `base.py`.
 
 A fitted estimator consists of its parameters, plain numbers, strings, lists, arrays,
 dataclasses of these, scikit-learn's binarizer of labels, and one `Network`, of which
