@@ -1,8 +1,9 @@
 """Multilayer perceptrons at the speed of the hardware, open to the last delta.
 
 `MLPClassifier` and `MLPRegressor` stand in for scikit-learn's; `MLPEstimator` is
-both, by its loss; `from_sklearn` takes over what is fitted already; `Network`
-computes z, a and delta and hands them out; what is in `inspection` looks at them.
+both, by its loss; `from_sklearn` takes over what is fitted already, `to_sklearn` hands
+it back; `Network` computes z, a and delta and hands them out; what is in `inspection`
+looks at them.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from cbp.estimators.base import MLPEstimator
 from cbp.estimators.classifier import MLPClassifier
 from cbp.estimators.regressor import MLPRegressor
-from cbp.export.scikit_learn import from_sklearn
+from cbp.export.scikit_learn import from_sklearn, to_sklearn
 from cbp.functions import activations, losses
 from cbp.network.backprop import Backprop
 from cbp.network.network import Network
@@ -52,6 +53,7 @@ __all__ = [
     "explore",
     "from_sklearn",
     "losses",
+    "to_sklearn",
 ]
 
 

@@ -6,9 +6,10 @@ import pytest
 from sklearn import neural_network
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 import cbp
-from cbp import MLPClassifier, MLPEstimator, MLPRegressor, from_sklearn
+from cbp import MLPClassifier, MLPEstimator, MLPRegressor, from_sklearn, to_sklearn
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -63,7 +64,7 @@ def public(estimator):
 def test_a_converted_estimator_predicts_the_same(task, setting, dtype):
     for source, convert in (
         (neural_network, from_sklearn),
-        (cbp, lambda estimator: estimator.to_sklearn()),
+        (cbp, to_sklearn),
     ):
         estimator, X, y = fitted(source, task, dtype, **SETTINGS[setting])
         converted = convert(estimator)
@@ -84,7 +85,7 @@ def test_a_converted_estimator_predicts_the_same(task, setting, dtype):
 @pytest.mark.parametrize("task", TASKS)
 def test_there_and_back_is_the_same_estimator(task, setting):
     estimator, X, _ = fitted(cbp, task, **SETTINGS[setting])
-    again = from_sklearn(estimator.to_sklearn())
+    again = from_sklearn(to_sklearn(estimator))
     assert type(again) is type(estimator)
     np.testing.assert_array_equal(again.network_.params_, estimator.network_.params_)
     np.testing.assert_array_equal(again.predict(X), estimator.predict(X))
@@ -95,7 +96,7 @@ def test_there_and_back_is_the_same_estimator(task, setting):
 def test_the_converted_estimator_has_arrays_of_its_own(task, source):
     estimator, X, _ = fitted(source, task)
     before = estimator.predict(X)
-    converted = estimator.to_sklearn() if source is cbp else from_sklearn(estimator)
+    converted = to_sklearn(estimator) if source is cbp else from_sklearn(estimator)
     for array in (*converted.coefs_, *converted.intercepts_):
         array[:] = 0.0
     converted.loss_curve_.clear()
@@ -109,7 +110,7 @@ def test_the_converted_estimator_has_arrays_of_its_own(task, source):
 def test_training_goes_on_after_a_conversion_as_on_the_other_side(task, setting, call):
     estimator, X, y = fitted(neural_network, task, **SETTINGS[setting], alpha=0.0)
     ours = from_sklearn(estimator).set_params(solver="adam", shuffle=False)
-    theirs = ours.to_sklearn()
+    theirs = to_sklearn(ours)
     if call == "partial_fit":
         ours.partial_fit(X, y)
         theirs.partial_fit(X, y)
@@ -122,7 +123,7 @@ def test_training_goes_on_after_a_conversion_as_on_the_other_side(task, setting,
 
 def test_parameters_changed_after_fit_do_not_change_what_is_predicted():
     ours, X, _ = fitted(cbp, "regression")
-    theirs = ours.set_params(activation="tanh", loss="poisson").to_sklearn()
+    theirs = to_sklearn(ours.set_params(activation="tanh", loss="poisson"))
     assert_same_predictions(ours, theirs, X)
 
 
@@ -130,8 +131,8 @@ def test_a_random_state_is_not_shared():
     rng = np.random.RandomState(0)
     ours, X, y = fitted(cbp, "regression", random_state=rng)
     before = rng.get_state()[1].copy()
-    ours.to_sklearn().fit(X, y)
-    from_sklearn(ours.to_sklearn()).fit(X, y)
+    to_sklearn(ours).fit(X, y)
+    from_sklearn(to_sklearn(ours)).fit(X, y)
     np.testing.assert_array_equal(rng.get_state()[1], before)
 
 
@@ -156,7 +157,7 @@ def test_subclasses_are_converted_by_the_parameters_that_the_other_side_knows():
     X = np.random.RandomState(0).normal(size=(20, 3))
     theirs, ours = Theirs("x").fit(X, X[:, 0]), Ours("x").fit(X, X[:, 0])
     assert_same_predictions(theirs, from_sklearn(theirs), X)
-    assert_same_predictions(ours, ours.to_sklearn(), X)
+    assert_same_predictions(ours, to_sklearn(ours), X)
 
 
 def test_feature_names_go_along():
@@ -167,7 +168,7 @@ def test_feature_names_go_along():
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         ours.predict(X.to_numpy())
     with pytest.warns(UserWarning, match="does not have valid feature names"):
-        ours.to_sklearn().predict(X.to_numpy())
+        to_sklearn(ours).predict(X.to_numpy())
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_feature_names_go_along():
 def test_the_general_estimator_becomes_what_its_loss_makes_it(loss, name):
     X, y = np.eye(4), np.array([0, 1, 2, 0])
     ours = MLPEstimator(loss, (3,), max_iter=3, random_state=0).fit(X, y)
-    theirs = ours.to_sklearn()
+    theirs = to_sklearn(ours)
     assert type(theirs) is getattr(neural_network, name)
     np.testing.assert_allclose(theirs.predict(X), ours.predict(X))
 
@@ -190,10 +191,12 @@ def test_what_cannot_be_converted_is_refused():
     X, y = np.eye(4), np.arange(4.0)
     doubled = MLPRegressor("sum_of_squares", max_iter=2).fit(X, y)
     with pytest.raises(ValueError, match="no loss='sum_of_squares'"):
-        doubled.to_sklearn()
+        to_sklearn(doubled)
     with pytest.raises(TypeError, match="not LogisticRegression"):
         from_sklearn(LogisticRegression())
+    with pytest.raises(TypeError, match="not Pipeline; of a pipeline give the step"):
+        to_sklearn(make_pipeline(MLPClassifier()))
     with pytest.raises(NotFittedError):
-        MLPClassifier().to_sklearn()
+        to_sklearn(MLPClassifier())
     with pytest.raises(NotFittedError):
         from_sklearn(neural_network.MLPClassifier())

@@ -21,10 +21,10 @@ from problems import PAIRS, draw_targets
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from cbp import Network
+from cbp.data.arrays import sparse_rows
 from cbp.functions.activations import ACTIVATIONS, OUTPUT_ACTIVATIONS
 from cbp.functions.losses import LOSSES
 from cbp.kernels import propagator as kernels
-from cbp.network.network import sparse_rows
 
 SEED = 0
 DTYPES = (np.float32, np.float64)

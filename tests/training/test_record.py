@@ -18,6 +18,7 @@ from cbp import (
     MLPRegressor,
     Record,
     from_sklearn,
+    to_sklearn,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -313,7 +314,7 @@ def test_record_is_a_parameter_like_any_other(Estimator):
     assert clone(model).get_params()["record"] == "summary"
     model.fit(X, y[:, 0].round())
     assert "record='summary'" in repr(model)
-    converted = model.to_sklearn()
+    converted = to_sklearn(model)
     assert "record" not in converted.get_params()
     assert not hasattr(converted, "record_")
     assert from_sklearn(converted).record is None

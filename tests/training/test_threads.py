@@ -14,7 +14,7 @@ import pytest
 from sklearn.base import clone
 
 from cbp import MLPClassifier, MLPEstimator, MLPRegressor
-from cbp.export.scikit_learn import from_sklearn
+from cbp.export.scikit_learn import from_sklearn, to_sklearn
 from cbp.network import network
 from cbp.training import threads
 from cbp.training.threads import WORTH_COUNTING, available_threads, threads_for
@@ -264,7 +264,7 @@ def test_n_jobs_is_a_parameter_like_any_other(Estimator, n_jobs):
     loaded = pickle.loads(pickle.dumps(model))
     assert loaded.get_params()["n_jobs"] == n_jobs
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    converted = model.to_sklearn()
+    converted = to_sklearn(model)
     assert "n_jobs" not in converted.get_params()
     assert from_sklearn(converted).n_jobs is None
 

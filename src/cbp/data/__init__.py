@@ -1,5 +1,6 @@
 """X, y and weights: as users give them, and as networks read them.
 
+    arrays      arrays as the kernels read them: dtype, layout, finite
     samples     the checks that estimators make
     targets     labels or numbers outside, rows of outputs inside
     splitting   which rows early stopping sets aside

@@ -7,7 +7,7 @@ from scipy.sparse import issparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import validate_data
 
-from cbp.network.network import check_sample_weight, sparse_rows
+from cbp.data.arrays import check_sample_weight, sparse_rows
 
 
 def check_samples(estimator, X, y, sample_weight, *, dtype, reset, y_is_numeric):

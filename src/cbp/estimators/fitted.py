@@ -1,7 +1,7 @@
 """`FittedMLP`: what a fitted estimator can be asked, and how it is saved.
 
 It predicts, shows what its network computes, and is pickled. It goes by the fitted
-attributes; the parameters of training and the training itself are in `estimator.py`.
+attributes; the parameters of training and the training itself are in `base.py`.
 
 A fitted estimator consists of its parameters, plain numbers, strings, lists, arrays,
 dataclasses of these, scikit-learn's binarizer of labels, and one `Network`, of which
@@ -305,33 +305,6 @@ class FittedMLP(BaseEstimator):
         """
         metric = accuracy_score if classifies(_loss(self)) else r2_score
         return metric(y, self.predict(X), sample_weight=sample_weight)
-
-    def to_sklearn(self):
-        """The estimator of scikit-learn that predicts as this one does.
-
-        For colleagues without cbp, and for tools that know scikit-learn's classes
-        only. It is fitted, shares no array with this one, and has its parameters but
-        `n_jobs` and `record`; further training begins with new moments of the solver.
-
-        Returns
-        -------
-        converted : sklearn.neural_network.MLPClassifier or MLPRegressor
-
-        Raises
-        ------
-        ValueError
-            If scikit-learn lacks the loss.
-        NotFittedError
-            If this estimator is not fitted.
-
-        See Also
-        --------
-        from_sklearn : The reverse.
-        """
-        # Conversion knows the classes made from this one.
-        from cbp.export.scikit_learn import to_sklearn
-
-        return to_sklearn(self)
 
     def _outputs(self, network, X):
         X, n_threads = self._prepare_pass(X, network)

@@ -12,14 +12,20 @@ import numpy as np
 from sklearn import neural_network
 from sklearn.utils.validation import check_is_fitted
 
+from cbp.estimators.base import MLPEstimator
 from cbp.estimators.classifier import MLPClassifier
 from cbp.estimators.regressor import MLPRegressor
+from cbp.functions.activations import resolve_activation
 
 #: scikit-learn's class -> ours.
 COUNTERPARTS = {
     neural_network.MLPClassifier: MLPClassifier,
     neural_network.MLPRegressor: MLPRegressor,
 }
+
+#: The losses and activations that scikit-learn has.
+LOSSES = ("squared_error", "poisson", "log_loss")
+ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 
 #: What a fit leaves for its user on both sides, and what ONNX converters read.
 ATTRIBUTES = (
@@ -50,6 +56,10 @@ def from_sklearn(estimator):
         If `estimator` is of another class.
     NotFittedError
         If it is not fitted: there is nothing to convert.
+
+    See Also
+    --------
+    to_sklearn : The reverse.
 
     Examples
     --------
@@ -82,20 +92,60 @@ def from_sklearn(estimator):
 
 
 def to_sklearn(estimator):
-    """What `MLPEstimator.to_sklearn` promises, for any of our estimators."""
+    """The estimator of scikit-learn that predicts as `estimator` does.
+
+    For colleagues without cbp, and for tools that know scikit-learn's classes only.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier, MLPRegressor or MLPEstimator
+        Fitted. It is left as it is, and shares no array with the result.
+
+    Returns
+    -------
+    converted : sklearn.neural_network.MLPClassifier or MLPRegressor
+        With the same parameters, but for `n_jobs` and `record`, and fitted attributes.
+        Further training begins with new moments of the solver.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` is of another class.
+    ValueError
+        If scikit-learn lacks the loss or the activation.
+    NotFittedError
+        If it is not fitted: there is nothing to convert.
+
+    See Also
+    --------
+    from_sklearn : The reverse.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from cbp import MLPClassifier, to_sklearn
+    >>> X, y = load_iris(return_X_y=True)
+    >>> ours = MLPClassifier((5,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> theirs = to_sklearn(ours)
+    >>> bool((ours.predict(X) == theirs.predict(X)).all())
+    True
+    """
+    if not isinstance(estimator, MLPEstimator):
+        raise TypeError(
+            f"to_sklearn takes an MLPClassifier, MLPRegressor or MLPEstimator of cbp, "
+            f"not {type(estimator).__name__}; of a pipeline give the step."
+        )
     check_is_fitted(estimator, "coefs_")
     network = estimator.network_
-    if network.loss == "sum_of_squares":
-        raise ValueError(
-            "scikit-learn has no loss='sum_of_squares'. Its 'squared_error' is half of "
-            "it: train with that one to convert."
-        )
+    _check_is_known("loss", network.C_0, LOSSES)
+    activation = resolve_activation(network.activation)
+    _check_is_known("activation", activation, ACTIVATIONS)
     is_classifier = network.C_0.classifies
     theirs = (
         neural_network.MLPClassifier if is_classifier else neural_network.MLPRegressor
     )
     # scikit-learn reads these when it predicts, ours did when it was trained.
-    settled = {"activation": network.activation, "loss": network.loss}
+    settled = {"activation": activation.name, "loss": network.C_0.name}
     params = _params(estimator, theirs)
     converted = theirs(**{name: settled.get(name, params[name]) for name in params})
     _copy_fitted(estimator, converted)
@@ -104,6 +154,14 @@ def to_sklearn(estimator):
     converted._best_coefs = [w.copy() for w in converted.coefs_]
     converted._best_intercepts = [b.copy() for b in converted.intercepts_]
     return converted
+
+
+def _check_is_known(what, record, known):
+    if record.name not in known:
+        raise ValueError(
+            f"scikit-learn has no {what}={record.name!r}, but {' and '.join(known)}: "
+            "train with one of these to convert."
+        )
 
 
 def _params(source, target_class):

@@ -43,18 +43,22 @@ cdef extern from "simd.h" nogil:
         void (*scatter)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                         void *) noexcept nogil
         void (*forward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
-                        ptrdiff_t, const void *, const void *, const void *, void *, void *) noexcept nogil
+                        ptrdiff_t, const void *, const void *, const void *, void *,
+                        void *) noexcept nogil
         void (*forward_across)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t,
-                               const cbp_function *, ptrdiff_t, const void *, const void *, const void *,
+                               const cbp_function *, ptrdiff_t, const void *,
+                               const void *, const void *,
                                void *, void *) noexcept nogil
         void (*backward)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
-                         ptrdiff_t, const void *, const void *, const void *, void *) noexcept nogil
+                         ptrdiff_t, const void *, const void *, const void *,
+                         void *) noexcept nogil
         void (*gradient)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
                          const void *, int, void *) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const void *, int,
                             void *) noexcept nogil
         void (*forward_row)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
-                            const void *, const void *, const void *, void *) noexcept nogil
+                            const void *, const void *, const void *,
+                            void *) noexcept nogil
         void (*forward_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const cbp_function *,
                                int, ptrdiff_t,
                                const cbp_sparse_row *, const void *, const void *,
@@ -62,10 +66,12 @@ cdef extern from "simd.h" nogil:
         void (*gradient_sparse)(ptrdiff_t, ptrdiff_t, ptrdiff_t, int,
                                 const cbp_sparse_row *, const void *, int,
                                 void *) noexcept nogil
-        void (*output)(ptrdiff_t, ptrdiff_t, const cbp_function *, ptrdiff_t, const void *,
+        void (*output)(ptrdiff_t, ptrdiff_t, const cbp_function *, ptrdiff_t,
+                       const void *,
                        void *) noexcept nogil
         void (*error_signal)(ptrdiff_t, ptrdiff_t, const cbp_function *,
-                             const cbp_function *, ptrdiff_t, const void *, const void *,
+                             const cbp_function *, ptrdiff_t, const void *,
+                             const void *,
                              const void *, int, void *, void *,
                              void *) noexcept nogil
         void (*weigh)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const void *,
@@ -82,7 +88,8 @@ cdef extern from "simd.h" nogil:
                                  const void *) noexcept nogil
         void (*change)(ptrdiff_t, const void *, void *) noexcept nogil
         void (*mark_active)(ptrdiff_t, ptrdiff_t, const void *, void *) noexcept nogil
-        void (*map)(ptrdiff_t, const cbp_function *, const void *, void *) noexcept nogil
+        void (*map)(ptrdiff_t, const cbp_function *, const void *,
+                    void *) noexcept nogil
 
     int cbp_activation_code(const char *)
     int cbp_loss_code(const char *)

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from copy import copy
 from importlib import import_module
 from itertools import chain, pairwise
-from math import isfinite
 from numbers import Integral, Real
 from operator import is_
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils import check_random_state
 
+from cbp.data.arrays import check_sample_weight, dense_array, sparse_rows
 from cbp.functions.activations import OUTPUT_ACTIVATIONS, resolve_activation
 from cbp.functions.losses import check_pair, resolve_loss
 from cbp.network.backprop import Backprop, check_index
@@ -33,9 +33,6 @@ SETTINGS = (
 
 #: No network has more parameters: sizes of buffers, in bytes, cannot overflow.
 MOST_PARAMS = sys.maxsize >> 16
-
-#: Up to so many numbers a quick look is taken whether they are finite.
-FEW_NUMBERS = 4096
 
 #: Workspaces kept for the next call, as many as threads often call at once.
 MOST_IDLE = 4
@@ -278,7 +275,7 @@ class Network:
         """`array` as it can be copied into the i-th of the network's views."""
         n_layers, shape = len(self.layer_sizes) - 1, self._own_views[i].shape
         name = f"{'coefs_' if i < n_layers else 'intercepts_'}[{i % n_layers}]"
-        array = _numbers(name, array, self.dtype, n_dims=(1, 2), finite=False)
+        array = dense_array(name, array, self.dtype, n_dims=(1, 2), finite=False)
         if array.shape != shape:
             raise ValueError(
                 f"{name} has shape {array.shape}; a network of sizes "
@@ -540,7 +537,7 @@ class Network:
         if issparse(X):
             X = sparse_rows(X, self.dtype)
         else:
-            X = _numbers("X", X, self.dtype, n_dims=(2,))
+            X = dense_array("X", X, self.dtype, n_dims=(2,))
         if X.shape[1] != self.layer_sizes[0]:
             raise ValueError(
                 f"X has {X.shape[1]} columns; the network has {self.layer_sizes[0]} "
@@ -552,7 +549,7 @@ class Network:
 
     def _check_samples(self, X, y, sample_weight):
         X = self._check_X(X)
-        y = _numbers("y", y, self.dtype, n_dims=(1, 2))
+        y = dense_array("y", y, self.dtype, n_dims=(1, 2))
         if y.ndim == 1 and self.layer_sizes[-1] == 1:
             y = y.reshape(-1, 1)
         if y.shape != (X.shape[0], self.layer_sizes[-1]):
@@ -570,7 +567,7 @@ class Network:
         if params is None:
             return self._params
         # An optimiser may try parameters that are not finite; the loss then tells it.
-        params = _numbers("params", params, self.dtype, n_dims=(1,), finite=False)
+        params = dense_array("params", params, self.dtype, n_dims=(1,), finite=False)
         n_params = count_params(self.layer_sizes)
         if params.shape != (n_params,):
             raise ValueError(
@@ -600,123 +597,10 @@ class Network:
         return grad_out
 
 
-def sparse_rows(X, dtype):
-    """A sparse X in CSR form and `dtype`, as the kernels read it in place.
-
-    The columns of each row ascend, none occurs twice. X itself if it is so already;
-    it is never changed.
-
-    Raises
-    ------
-    TypeError
-        If X does not hold real numbers.
-    ValueError
-        If X is not two-dimensional, or holds NaN or infinity.
-    """
-    if X.dtype.kind not in "fiub":
-        raise TypeError(f"X has dtype {X.dtype}; it must hold real numbers.")
-    if X.ndim != 2:
-        raise ValueError(f"X has shape {X.shape}; it must have 2 dimensions.")
-    rows = X.tocsr()
-    if not (_is_readable_csr(rows) and rows.has_canonical_format):
-        rows = rows.copy() if rows is X else rows
-        rows.sum_duplicates()
-    with np.errstate(over="ignore"):  # what overflows is found to be infinite
-        rows = rows.astype(dtype, copy=False)
-    assert_all_finite(rows.data[: rows.nnz], input_name="X")
-    return rows
-
-
-def _is_readable_csr(X):
-    arrays = X.data, X.indices, X.indptr
-    in_line = all(array.flags.c_contiguous and array.flags.aligned for array in arrays)
-    return in_line and X.indices.dtype == X.indptr.dtype
-
-
-def check_sample_weight(sample_weight, n, dtype):
-    """Weights as a contiguous vector: finite, not negative, not all zero.
-
-    Raises
-    ------
-    ValueError
-        Naming `sample_weight` and what is wrong with it.
-    """
-    weight = _numbers("sample_weight", sample_weight, dtype, n_dims=(1,))
-    if weight.shape != (n,):
-        raise ValueError(
-            f"sample_weight has shape {weight.shape}; expected one weight for each "
-            f"of the {n} samples."
-        )
-    if weight.min() < 0:
-        raise ValueError(
-            f"sample_weight must not be negative; it holds {weight.min()}."
-        )
-    if not weight.any():
-        raise ValueError("sample_weight is zero for every sample; nothing is left.")
-    # Sums are divided by that of the weights, in `dtype`.
-    smallest, total = np.finfo(dtype).tiny, weight.sum(dtype=np.float64)
-    if not smallest <= total <= 1 / np.float64(smallest):
-        raise ValueError(
-            f"sample_weight sums to {total}, which cannot be divided by in "
-            f"{np.dtype(dtype)}; scale the weights to a mean of 1."
-        )
-    return np.ascontiguousarray(weight)
-
-
 def _implementation():
     name = os.environ.get("CBP_IMPLEMENTATION") or "kernels"
     _check_name("CBP_IMPLEMENTATION", name, tuple(IMPLEMENTATIONS))
     return import_module(IMPLEMENTATIONS[name])
-
-
-def _numbers(name, values, dtype, *, n_dims, finite=True):
-    """`values` as an array of `dtype` whose rows the kernels can read in place."""
-    if issparse(values):
-        raise TypeError(f"{name} is sparse; give it dense, as {name}.toarray().")
-    if _is_ready(values, dtype) and values.ndim in n_dims:
-        if finite:
-            _check_finite(name, values)
-        return values
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array: {error}") from error
-    if array.dtype.kind not in "fiubO":
-        raise TypeError(f"{name} has dtype {array.dtype}; it must hold real numbers.")
-    if array.ndim not in n_dims:
-        raise ValueError(
-            f"{name} has shape {array.shape}; it must have "
-            f"{' or '.join(map(str, n_dims))} dimensions."
-        )
-    try:
-        with np.errstate(over="ignore"):  # what overflows is found to be infinite
-            array = array.astype(dtype, copy=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must hold real numbers only: {error}") from error
-    if finite:
-        _check_finite(name, array)
-    return array if _rows_can_be_read(array) else array.copy("C")
-
-
-def _is_ready(values, dtype):
-    """Whether this is an array that the kernels read as it is: no more to be done."""
-    if type(values) is not np.ndarray or values.dtype != dtype:
-        return False
-    flags = values.flags
-    return flags.c_contiguous and flags.aligned
-
-
-def _check_finite(name, array):
-    # scikit-learn's own check has the better message, but for a few numbers takes
-    # longer than a prediction. Their sum of squares is finite only if they all are.
-    if array.size > FEW_NUMBERS or not isfinite(np.vdot(array, array)):
-        assert_all_finite(array, input_name=name)
-
-
-def _rows_can_be_read(array):
-    in_rows = array.strides[-1] == array.itemsize or array.shape[-1] == 1
-    whole = all(stride % array.itemsize == 0 for stride in array.strides)
-    return array.flags.aligned and in_rows and whole
 
 
 def _check_name(what, name, names):
