@@ -118,6 +118,8 @@ class BuildExt(build_ext):
         flags += ["-pthread"]
         if SANITIZE:
             flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+            # Address finds these as well; compiling both takes five times as long.
+            flags += ["-fno-sanitize=null,object-size"]
         return flags + (
             ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
         )
