@@ -1,15 +1,18 @@
-# make demo, make test: each sets itself up in .venv and builds only what has changed.
+# make demo, make test: each sets itself up in .venv, where the package is installed
+# editable, with its extensions compiled in place; only what has changed is compiled.
+# A choice of tests: make test TESTS=tests/kernels PYTEST_ARGS="-k sparse".
 # Another Python: make PYTHON=python3.12 test. Start over: make clean.
-# CBP_DEBUG=1 make test, CBP_SANITIZE=1 make test: the same with that build, beside it.
+# CBP_DEBUG=1 make test, CBP_SANITIZE=1 make test: a wheel of that build, in a .venv-...
 
 PYTHON ?= python3
 TESTS ?= tests
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 8
-FLAVOUR := $(if $(filter 1,$(CBP_DEBUG)),-debug)$(if $(filter 1,$(CBP_SANITIZE)),-sanitize)
-VENV := .venv$(FLAVOUR)
+FLAVOUR := $(if $(filter 1,$(CBP_SANITIZE)),sanitize,$(if $(filter 1,$(CBP_DEBUG)),debug))
+VENV := .venv$(addprefix -,$(FLAVOUR))
 BIN := $(VENV)/bin
-WHEEL := build/wheel$(FLAVOUR)
 ROOT := $(CURDIR)
+# The whole suite has the examples in docstrings as well.
+EXAMPLES := $(if $(filter tests,$(TESTS)),--doctest-modules --pyargs cbp)
 
 # The sanitizers' library has to be in the process before Python is.
 ifeq ($(CBP_SANITIZE),1)
@@ -17,26 +20,29 @@ UNDER := LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} \
 	-print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1
 endif
 
-# What a wheel is made of.
-SOURCES := pyproject.toml setup.py README.md LICENSE $(shell find src \
-	\( -name '*.py' -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
-	-o -name '*.h' -o -path '*/simd/*.c' -o -name py.typed -o -path '*/inspection/page/*' \))
+# What is compiled, and how; and what else a wheel is made of.
+COMPILED := setup.py $(shell find src \
+	-name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.c')
+SOURCES := $(COMPILED) pyproject.toml README.md LICENSE $(shell find src \
+	-name '*.py' -o -name '*.pyi' -o -name py.typed -o -path '*/inspection/page/*')
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test exhaustive lint bench clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## train on handwritten digits: build/demo.png, build/demo.html
 	@$(BIN)/python examples/demo.py build/demo.png
 
-# From a directory without sources, so that only the installed package can be found.
 # Without SCIPY_ARRAY_API scikit-learn skips one of its checks of an estimator.
-test: $(VENV)/test.stamp ## run the tests against the installed package
-	@outside=$$(mktemp -d) && trap 'rm -rf "$$outside"' EXIT && cd "$$outside" && \
-	SCIPY_ARRAY_API=1 $(UNDER) "$(ROOT)/$(BIN)/python" -P -m pytest -c "$(ROOT)/pyproject.toml" \
-		--doctest-modules --pyargs cbp $(addprefix "$(ROOT)"/,$(TESTS)) $(PYTEST_ARGS)
+PYTEST = SCIPY_ARRAY_API=1 $(UNDER) $(BIN)/python -P -m pytest
+
+test: $(VENV)/test.stamp ## run the tests
+	@$(PYTEST) $(EXAMPLES) $(TESTS) $(PYTEST_ARGS)
+
+exhaustive: $(VENV)/test.stamp ## run the tests of every combination, which take long
+	@$(PYTEST) -m exhaustive $(TESTS) $(PYTEST_ARGS)
 
 # cython-lint calls pycodestyle by its name, hence the PATH.
 lint: $(VENV)/lint.stamp ## check style and format of Python and Cython
@@ -49,6 +55,7 @@ bench: $(VENV)/installed.stamp ## measure the speed, beside the peers in .venv
 
 clean: ## remove every .venv and all that was built
 	rm -rf .venv .venv-* build dist src/*.egg-info
+	find src -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up: a stamp says that its step was done with these prerequisites ---------
@@ -85,28 +92,52 @@ $(VENV)/created.stamp:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
+# Python compiles what it imports, which is a small part of what is installed.
+QUICKLY := --quiet --no-compile
+
+# pip_install TABLE: what stands there in pyproject.toml
+pip_install = $(BIN)/python -c 'import tomllib; \
+	print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")' \
+	| $(BIN)/python -m pip install $(QUICKLY) -r /dev/stdin
+
+$(VENV)/builder.stamp: pyproject.toml $(VENV)/created.stamp
+	@$(call pip_install,["build-system"]["requires"])
+	@touch $@
+
+# The stamp that is to be made names the extra in pyproject.toml.
+EXTRA = $(patsubst %,[%],$(filter-out installed,$*))
+
+ifeq ($(FLAVOUR),)
+$(VENV)/compiled.stamp: $(COMPILED) $(VENV)/builder.stamp
+	@echo "Compiling what has changed ..."
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
+
+# The version stands in __init__.py.
+$(VENV)/installed.stamp $(VENV)/demo.stamp $(VENV)/test.stamp: $(VENV)/%.stamp: \
+		pyproject.toml src/cbp/__init__.py $(VENV)/builder.stamp | $(VENV)/compiled.stamp
+	@echo "Installing what make $* needs ..."
+	@$(BIN)/python -m pip install $(QUICKLY) --no-build-isolation --editable ".$(EXTRA)"
+	@touch $@
+else
 # What setuptools left of an earlier build could hold files that are sources no more.
-$(WHEEL)/built.stamp: $(SOURCES) $(VENV)/created.stamp
+WHEEL := build/$(FLAVOUR)/wheel
+$(WHEEL)/built.stamp: $(SOURCES) $(VENV)/builder.stamp
 	@echo "Building the wheel ..."
-	@rm -rf build/lib* build/temp* build/bdist* build/cython* $(WHEEL)
-	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEEL) .
+	@rm -rf build/$(FLAVOUR)/lib* $(WHEEL)
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation \
+		--wheel-dir $(WHEEL) .
 	@touch $@
 
 # Twice: the first brings what cbp depends on, the second replaces an equal version.
-$(VENV)/installed.stamp: $(WHEEL)/built.stamp
-	@echo "Installing it with its dependencies ..."
-	@$(BIN)/python -m pip install --quiet $(WHEEL)/*.whl
-	@$(BIN)/python -m pip install --quiet --no-deps --force-reinstall $(WHEEL)/*.whl
+$(VENV)/installed.stamp $(VENV)/demo.stamp $(VENV)/test.stamp: $(VENV)/%.stamp: \
+		$(WHEEL)/built.stamp
+	@echo "Installing it with what make $* needs ..."
+	@$(BIN)/python -m pip install $(QUICKLY) "$$(ls $(WHEEL)/*.whl)$(EXTRA)"
+	@$(BIN)/python -m pip install $(QUICKLY) --no-deps --force-reinstall $(WHEEL)/*.whl
 	@touch $@
+endif
 
-$(VENV)/demo.stamp $(VENV)/test.stamp: $(VENV)/%.stamp: $(VENV)/installed.stamp
-	@echo "Installing what make $* needs ..."
-	@$(BIN)/python -m pip install --quiet "$$(ls $(WHEEL)/*.whl)[$*]"
-	@touch $@
-
-# Read from pyproject.toml, because linting should not wait for a build.
 $(VENV)/lint.stamp: pyproject.toml $(VENV)/created.stamp
-	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("$<", "rb"))["project"]; \
-	print(*project["optional-dependencies"]["lint"], sep="\n")' \
-	| $(BIN)/python -m pip install --quiet -r /dev/stdin
+	@$(call pip_install,["project"]["optional-dependencies"]["lint"])
 	@touch $@

@@ -5,21 +5,28 @@ the extension `cbp.kernels.propagator`; `simd/select.c` chooses among them at ru
 
 CBP_DEBUG=1      assertions on sizes and rows, bounds checks in Cython, -O1
 CBP_SANITIZE=1   the same under AddressSanitizer and UndefinedBehaviorSanitizer
+
+What is newer than its sources, and was compiled by the same command, is kept. Each of
+the three builds has a folder of its own; only the usual one is built in place.
 """
 
 import os
 import platform
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError
+from setuptools.errors import CompileError, SetupError
+from setuptools.modified import newer_group
 
 SANITIZE = os.environ.get("CBP_SANITIZE") == "1"
 DEBUG = SANITIZE or os.environ.get("CBP_DEBUG") == "1"
+BUILD = "build/sanitize" if SANITIZE else "build/debug" if DEBUG else "build"
 
 # Instruction sets beside the plain path, by machine, with the flags that turn them on.
 INSTRUCTION_SETS = {
@@ -33,6 +40,8 @@ INSTRUCTION_SETS = {
 MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
 SIMD = "src/cbp/kernels/simd"
 TEAM = "src/cbp/kernels/team"
+KERNELS = f"{SIMD}/kernels.c"
+HEADERS = sorted(path.as_posix() for path in Path(SIMD).glob("*.h"))
 
 
 class BuildExt(build_ext):
@@ -40,8 +49,11 @@ class BuildExt(build_ext):
 
     def finalize_options(self):
         super().finalize_options()
-        # The switches are no files: what an earlier build left may be of another kind.
-        self.force = True
+        # There, nobody would see which build is imported.
+        if DEBUG and (self.inplace or self.editable_mode):
+            raise SetupError(
+                "CBP_DEBUG and CBP_SANITIZE are for wheels only: CBP_DEBUG=1 make test"
+            )
 
     def build_extension(self, ext):
         # Other compilers lack the vector extensions: they get the plain path.
@@ -52,7 +64,13 @@ class BuildExt(build_ext):
         ext.extra_compile_args += flags
         if SANITIZE:
             ext.extra_link_args += ["-fsanitize=address,undefined"]
-        super().build_extension(ext)
+        settings = [ext.define_macros, ext.extra_compile_args, ext.extra_link_args]
+        stamp = Path(self.build_temp, f"{ext.name}.command")
+        forced = self.force
+        with self.made_by(settings, stamp) as is_same:
+            self.force = forced or not is_same
+            super().build_extension(ext)
+        self.force = forced
 
     def add_kernels(self, ext, flags, has_vectors):
         machine = platform.machine()
@@ -67,7 +85,19 @@ class BuildExt(build_ext):
             builds = product(sets, ("float32", "float64"))
             for objects in pool.map(compile_one, *zip(*builds, strict=True)):
                 ext.extra_objects += objects
+        ext.depends += ext.extra_objects
         ext.define_macros += [(f"CBP_HAVE_{isa.upper()}", None) for isa in sets]
+
+    @contextmanager
+    def made_by(self, settings, stamp):
+        """Whether what is made here was made last by the same compiler and settings."""
+        command = [*getattr(self.compiler, "compiler_so", []), settings]
+        text = f"{command}\n"
+        is_same = stamp.exists() and stamp.read_text("utf-8") == text
+        stamp.unlink(missing_ok=True)  # what is interrupted is made anew
+        yield is_same
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(text, "utf-8")
 
     def knows(self, flags):
         """Whether the compiler takes these flags: an old one may lack a late set."""
@@ -88,6 +118,8 @@ class BuildExt(build_ext):
         flags += ["-pthread"]
         if SANITIZE:
             flags += ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+            # Address finds these as well; compiling both takes five times as long.
+            flags += ["-fno-sanitize=null,object-size"]
         return flags + (
             ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"]
         )
@@ -99,13 +131,17 @@ class BuildExt(build_ext):
             *([("CBP_FLOAT64", None)] if dtype == "float64" else []),
             *([("CBP_PLAIN", None)] if isa == "plain" else []),
         ]
-        return self.compiler.compile(
-            [f"{SIMD}/kernels.c"],
-            output_dir=os.path.join(self.build_temp, isa, dtype),
-            macros=macros,
-            extra_postargs=flags,
-            depends=[os.path.join(SIMD, name) for name in os.listdir(SIMD)],
-        )
+        folder = Path(self.build_temp, isa, dtype)
+        objects = self.compiler.object_filenames([KERNELS], output_dir=str(folder))
+        with self.made_by([macros, flags], folder / "command") as is_same:
+            if self.force or not is_same or newer_group([KERNELS, *HEADERS], *objects):
+                self.compiler.compile(
+                    [KERNELS],
+                    output_dir=str(folder),
+                    macros=macros,
+                    extra_postargs=flags,
+                )
+        return objects
 
 
 NUMPY = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
@@ -115,7 +151,7 @@ kernels = Extension(
     ["src/cbp/kernels/propagator.pyx", f"{SIMD}/select.c", f"{TEAM}/team.c"],
     include_dirs=[SIMD, TEAM, numpy.get_include()],
     define_macros=NUMPY,
-    depends=[f"{SIMD}/simd.h", f"{TEAM}/team.h"],
+    depends=[KERNELS, *HEADERS, f"{TEAM}/team.h"],
 )
 shuffle = Extension(
     "cbp.data._shuffle",
@@ -127,7 +163,7 @@ shuffle = Extension(
 setup(
     ext_modules=cythonize(
         [kernels, shuffle],
-        build_dir="build/cython-debug" if DEBUG else "build/cython",
+        build_dir=f"{BUILD}/cython",
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
@@ -139,4 +175,5 @@ setup(
         },
     ),
     cmdclass={"build_ext": BuildExt},
+    options={"build": {"build_base": BUILD}},
 )

@@ -8,6 +8,8 @@ from cbp import MLPClassifier, Network
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
 
+pytestmark = pytest.mark.emulated
+
 RTOL = {np.float64: 1e-12, np.float32: 1e-5}
 ISAS = kernels.available_instruction_sets()
 

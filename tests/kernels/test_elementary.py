@@ -10,6 +10,8 @@ import pytest
 
 from cbp.kernels import propagator as kernels
 
+pytestmark = pytest.mark.emulated
+
 ISAS = kernels.available_instruction_sets()
 DTYPES = (np.float32, np.float64)
 #: In units in the last place of the exact result.
@@ -64,6 +66,7 @@ def every_float32(low, high, sign=1):
         yield (bits | sign_bit).view(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 def test_exp_and_logistic_of_every_float32(sign):
     for x in every_float32(0, 2**-25, sign):
@@ -78,6 +81,7 @@ def test_exp_and_logistic_of_every_float32(sign):
         assert_equal("logistic", x, 1 if sign > 0 else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [1, -1])
 def test_tanh_of_every_float32(sign):
     for x in every_float32(0, 2**-13, sign):
@@ -88,6 +92,7 @@ def test_tanh_of_every_float32(sign):
         assert_equal("tanh", x, sign)
 
 
+@pytest.mark.slow
 def test_tanh_of_every_float32_is_odd_and_at_most_1():
     for x in every_float32(2**-13, 10):
         a = computed("tanh", x)
@@ -95,6 +100,7 @@ def test_tanh_of_every_float32_is_odd_and_at_most_1():
         assert_equal("tanh", -x, -a)
 
 
+@pytest.mark.slow
 def test_log_of_every_normal_float32():
     # ln x = e ln2 + ln m for x = 2^e m, which is quicker than the logarithm of each x.
     # The terms cancel near 1, but float64 has digits to spare.
@@ -105,6 +111,7 @@ def test_log_of_every_normal_float32():
             assert_close("log", x, ln_m + e * np.log(2))
 
 
+@pytest.mark.slow
 def test_log1p_of_every_float32_from_0_to_1():
     for x in every_float32(0, 2**-25):
         assert_close("log1p", x, x)

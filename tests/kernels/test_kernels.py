@@ -12,12 +12,15 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from marks import slow
 from problems import PAIRS, draw_targets, n_params
 from scipy import sparse
 
 from cbp.functions.activations import ACTIVATIONS
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
+
+pytestmark = pytest.mark.emulated
 
 RTOL = {np.float64: 1e-12, np.float32: 1e-5}
 ISAS = kernels.available_instruction_sets()
@@ -127,7 +130,7 @@ def reference_away_from_kinks(spec, n):
     raise AssertionError(f"no inputs away from the kinks of relu for {spec}")
 
 
-@pytest.mark.parametrize("depth", range(5))
+@pytest.mark.parametrize("depth", [*slow([0]), 1, *slow([2, 3, 4])])
 @pytest.mark.parametrize(("loss", "output"), PAIRS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_kernels_equal_the_reference(monkeypatch, activation, loss, output, depth):
@@ -382,6 +385,7 @@ def test_losses_have_no_logarithm_of_a_rounded_zero(
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_rows_beyond_two_gigabytes_are_found(tmp_path):
     n, width = 2**29 + 7, 2
     X = np.memmap(tmp_path / "X", np.float64, "w+", shape=(n, width))  # sparse file

@@ -11,6 +11,8 @@ from cbp.functions.activations import ACTIVATIONS
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
 
+pytestmark = pytest.mark.emulated
+
 ISAS = kernels.available_instruction_sets()
 NAMES = ("delta_norms", "grad_norms", "update_ratios", "dead_shares")
 IMPLEMENTATIONS = [kernels, reference]

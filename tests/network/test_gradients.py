@@ -9,10 +9,13 @@ import itertools
 
 import numpy as np
 import pytest
+from marks import slow
 from problems import PAIRS, central_difference, draw_targets
 
 from cbp import Network
 from cbp.functions.activations import ACTIVATIONS
+
+pytestmark = pytest.mark.emulated
 
 SEED = 0
 
@@ -77,6 +80,9 @@ GRID = [
     )
     if depth or activation == next(iter(ACTIVATIONS))
 ]
+GRID = [case for case in GRID if case[-1] == 1] + slow(
+    case for case in GRID if case[-1] != 1
+)
 
 
 @pytest.mark.parametrize(("activation", "loss", "output", "depth"), GRID)
