@@ -6,11 +6,10 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import worked_example as by_hand
-from problems import PAIRS, draw_targets
+from problems import ACTIVATIONS, PAIRS, draw_targets
 from scipy.sparse import csr_array
 
 from cbp import Network
-from cbp.functions.names import ACTIVATIONS
 
 SIZES = (3, 4, 2, 3)
 

@@ -9,11 +9,17 @@ import itertools
 
 import numpy as np
 import pytest
-from marks import slow
-from problems import PAIRS, central_difference, draw_targets
+from marks import by_design
+from problems import (
+    ACTIVATIONS,
+    PAIRS,
+    USUAL_ACTIVATION,
+    USUAL_PAIR,
+    central_difference,
+    draw_targets,
+)
 
 from cbp import Network
-from cbp.functions.names import ACTIVATIONS
 
 pytestmark = pytest.mark.emulated
 
@@ -80,9 +86,15 @@ GRID = [
     )
     if depth or activation == ACTIVATIONS[0]
 ]
-GRID = [case for case in GRID if case[-1] == 1] + slow(
-    case for case in GRID if case[-1] != 1
-)
+
+
+def usual(activation, loss, output, depth):
+    """Every activation below every loss; at the other depths each function once."""
+    alone = activation == USUAL_ACTIVATION or (loss, output) == USUAL_PAIR
+    return alone or depth < 2
+
+
+GRID = by_design(GRID, usual, quick=lambda *case: case[-1] == 1)
 
 
 @pytest.mark.parametrize(("activation", "loss", "output", "depth"), GRID)

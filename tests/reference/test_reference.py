@@ -9,9 +9,14 @@ import itertools
 import numpy as np
 import pytest
 import worked_example as worked
-from problems import PAIRS, central_difference, draw_targets, n_params
+from problems import (
+    ACTIVATIONS,
+    PAIRS,
+    central_difference,
+    draw_targets,
+    n_params,
+)
 
-from cbp.functions.names import ACTIVATIONS
 from cbp.reference.propagator import Propagator
 
 SEED = 0
