@@ -1,13 +1,37 @@
-"""What the tests of networks share: losses and their outputs, targets, slopes."""
+"""What the tests of networks share: the names of functions, targets, slopes."""
 
 from itertools import pairwise
 
 import numpy as np
 
-from cbp.functions.losses import LOSSES
+from cbp.functions import activations, losses
+
+#: Names of functions.
+ACTIVATIONS = tuple(activations.ACTIVATIONS)
+OUTPUT_ACTIVATIONS = tuple(activations.OUTPUT_ACTIVATIONS)
+LOSSES = tuple(losses.LOSSES)
 
 #: Every loss with every output activation for which it is defined.
-PAIRS = [(loss, output) for loss in LOSSES for output in LOSSES[loss].outputs]
+PAIRS = [
+    (name, output) for name, loss in losses.LOSSES.items() for output in loss.outputs
+]
+
+#: What stands beside a function that is varied by itself: smooth, and of every layer's
+#: own kind, so that no zeros and no symmetry hide an error.
+USUAL_ACTIVATION = "tanh"
+USUAL_PAIR = ("log_loss", "softmax")
+
+
+def activated(activation, z):
+    """g(z) for z (n, n_l), number by number."""
+    g = activations.OUTPUT_ACTIVATIONS[activation]()
+    return np.array([g.layer(row) for row in z.tolist()])
+
+
+def derivative(activation, z):
+    """g'(z) for z (n, n_l) of an activation of each node, number by number."""
+    g = activations.OUTPUT_ACTIVATIONS[activation]()
+    return np.vectorize(g.g_prime, otypes=[float])(z)
 
 
 def n_params(sizes):

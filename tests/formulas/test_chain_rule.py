@@ -6,11 +6,10 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 import worked_example as by_hand
-from problems import PAIRS, draw_targets
+from problems import ACTIVATIONS, PAIRS, draw_targets
 from scipy.sparse import csr_array
 
 from cbp import Network
-from cbp.functions.activations import ACTIVATIONS
 
 SIZES = (3, 4, 2, 3)
 
@@ -18,7 +17,7 @@ SIZES = (3, 4, 2, 3)
 def draw_result(activation="tanh", loss="log_loss", output="softmax", **settings):
     """A result with weights and a penalty, of a network with two hidden layers."""
     weighted = settings.pop("weighted", True)
-    rng = np.random.default_rng([1, list(ACTIVATIONS).index(activation)])
+    rng = np.random.default_rng([1, ACTIVATIONS.index(activation)])
     net = Network(
         SIZES,
         activation=activation,

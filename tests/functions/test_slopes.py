@@ -5,22 +5,30 @@ from functools import partial
 
 import numpy as np
 import pytest
-from problems import PAIRS, central_difference, draw_targets
+from problems import (
+    OUTPUT_ACTIVATIONS,
+    PAIRS,
+    activated,
+    central_difference,
+    derivative,
+    draw_targets,
+)
 
-from cbp.functions.activations import OUTPUT_ACTIVATIONS, Softmax
+from cbp.functions.activations import OUTPUT_ACTIVATIONS as RECORDS
+from cbp.functions.activations import Softmax
 from cbp.functions.losses import LOSSES
 
-ELEMENTWISE = [name for name, g in OUTPUT_ACTIVATIONS.items() if not g.couples]
+ELEMENTWISE = [name for name, g in RECORDS.items() if not g.couples]
 
 softmax_row = Softmax().jacobian_row
 
 
 def activation_slopes(name, z):
-    return OUTPUT_ACTIVATIONS[name]().slopes(z)
+    return RECORDS[name]().slopes(z)
 
 
 def loss_slopes(loss, output, z, a, y):
-    return LOSSES[loss]().slopes(OUTPUT_ACTIVATIONS[output](), z, a, y)
+    return LOSSES[loss]().slopes(RECORDS[output](), z, a, y)
 
 
 #: C_0 of one output as textbooks write it, from a alone.
@@ -33,15 +41,11 @@ TEXTBOOK = {
 }
 
 
-def outputs(output, z):
-    return np.array([OUTPUT_ACTIVATIONS[output]().layer(list(row)) for row in z])
-
-
 @pytest.mark.parametrize("activation", ELEMENTWISE)
 def test_slopes_of_arrays_are_those_of_numbers(activation):
     # Farther out 1 - a^2 of one number has lost digits.
     z = np.linspace(-3, 3, 25).reshape(5, 5)
-    expected = np.vectorize(OUTPUT_ACTIVATIONS[activation]().g_prime)(z)
+    expected = derivative(activation, z)
     np.testing.assert_allclose(activation_slopes(activation, z), expected, rtol=1e-12)
 
 
@@ -68,7 +72,7 @@ def test_rows_of_the_jacobian_are_the_slopes_of_softmax():
     z = np.random.default_rng(0).normal(size=(1, 4))
     for j in range(4):
         slopes = central_difference(
-            lambda there: outputs("softmax", there), z, (0, j), 1e-3
+            lambda there: activated("softmax", there), z, (0, j), 1e-3
         )
         np.testing.assert_allclose(softmax_row(z, j), slopes, rtol=1e-9, atol=1e-12)
         assert activation_slopes("softmax", z)[0, j] == softmax_row(z, j)[0, j]
@@ -79,7 +83,7 @@ def test_loss_slopes_are_the_slopes_of_the_textbook_loss(loss, output):
     rng = np.random.default_rng(0)
     C_0 = TEXTBOOK.get((loss, output)) or TEXTBOOK[loss, None]
     z, y = rng.normal(size=(6, 3)), draw_targets(rng, loss, output, (6, 3))
-    a = outputs(output, z)
+    a = activated(output, z)
     slopes = loss_slopes(loss, output, z, a, y)
     for index in np.ndindex(a.shape):
         of_one = partial(C_0, y=y[index])
@@ -95,7 +99,7 @@ def test_loss_slopes_are_the_slopes_of_the_textbook_loss(loss, output):
 )
 def test_loss_slopes_stay_finite_where_the_outputs_are_rounded(loss, output):
     z = np.array([[60.0, -60.0]])
-    a = outputs(output, z)
+    a = activated(output, z)
     assert not np.isfinite(loss_slopes(loss, output, -20 * z, a, np.ones_like(z))).all()
     for y in ([[1.0, 0.0]], [[0.0, 1.0]]):
         y = np.array(y)

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from drop_in import samples
-from problems import PAIRS, draw_targets
+from problems import ACTIVATIONS, PAIRS, draw_targets
 from scipy.sparse import csr_array
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
@@ -18,7 +18,7 @@ from cbp import (
     Network,
     check_gradients,
 )
-from cbp.functions.activations import ACTIVATIONS, Tanh
+from cbp.functions.activations import Tanh
 from cbp.reference import equations as reference
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -9,11 +9,17 @@ import itertools
 
 import numpy as np
 import pytest
-from marks import slow
-from problems import PAIRS, central_difference, draw_targets
+from marks import by_design
+from problems import (
+    ACTIVATIONS,
+    PAIRS,
+    USUAL_ACTIVATION,
+    USUAL_PAIR,
+    central_difference,
+    draw_targets,
+)
 
 from cbp import Network
-from cbp.functions.activations import ACTIVATIONS
 
 pytestmark = pytest.mark.emulated
 
@@ -49,7 +55,7 @@ def fit_for_differences(net, result):
 
 def draw_problem(activation, loss, output, depth, *, alpha=0.3, n=4):
     """A network, X, y and weights, drawn until they are fit for differences."""
-    case = list(ACTIVATIONS).index(activation), PAIRS.index((loss, output)), depth
+    case = ACTIVATIONS.index(activation), PAIRS.index((loss, output)), depth
     rng = np.random.default_rng([SEED, *case])
     net = Network(
         (3, *(4, 2, 3)[:depth], 2),
@@ -78,11 +84,17 @@ GRID = [
     for activation, (loss, output), depth in itertools.product(
         ACTIVATIONS, PAIRS, range(4)
     )
-    if depth or activation == next(iter(ACTIVATIONS))
+    if depth or activation == ACTIVATIONS[0]
 ]
-GRID = [case for case in GRID if case[-1] == 1] + slow(
-    case for case in GRID if case[-1] != 1
-)
+
+
+def usual(activation, loss, output, depth):
+    """Every activation below every loss; at the other depths each function once."""
+    alone = activation == USUAL_ACTIVATION or (loss, output) == USUAL_PAIR
+    return alone or depth < 2
+
+
+GRID = by_design(GRID, usual, quick=lambda *case: case[-1] == 1)
 
 
 @pytest.mark.parametrize(("activation", "loss", "output", "depth"), GRID)

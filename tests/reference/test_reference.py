@@ -9,9 +9,14 @@ import itertools
 import numpy as np
 import pytest
 import worked_example as worked
-from problems import PAIRS, central_difference, draw_targets, n_params
+from problems import (
+    ACTIVATIONS,
+    PAIRS,
+    central_difference,
+    draw_targets,
+    n_params,
+)
 
-from cbp.functions.activations import ACTIVATIONS
 from cbp.reference.propagator import Propagator
 
 SEED = 0
@@ -132,7 +137,7 @@ GRID = [
     for activation, (loss, output), depth in itertools.product(
         ACTIVATIONS, PAIRS, range(4)
     )
-    if depth or activation == next(iter(ACTIVATIONS))
+    if depth or activation == ACTIVATIONS[0]
 ]
 
 
