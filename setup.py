@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, SetupError
 from setuptools.modified import newer_group
@@ -49,6 +50,11 @@ class BuildExt(build_ext):
 
     def finalize_options(self):
         super().finalize_options()
+        if self.editable_mode:  # in temporary folders everything would be compiled anew
+            usual = build(self.distribution)
+            usual.build_base = BUILD
+            usual.ensure_finalized()
+            self.build_lib, self.build_temp = usual.build_platlib, usual.build_temp
         # There, nobody would see which build is imported.
         if DEBUG and (self.inplace or self.editable_mode):
             raise SetupError(
@@ -106,7 +112,11 @@ class BuildExt(build_ext):
         with open(empty, "w") as file:
             file.write("int cbp_empty;")
         try:
-            self.compiler.compile([empty], extra_postargs=["-Werror", *flags])
+            self.compiler.compile(
+                [empty],
+                output_dir=self.build_temp,
+                extra_postargs=["-Werror", *flags],
+            )
         except CompileError:
             return False
         return True
