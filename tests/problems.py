@@ -34,6 +34,12 @@ def derivative(activation, z):
     return np.vectorize(g.g_prime, otypes=[float])(z)
 
 
+def distance_from_kinks(activation, z):
+    """How near z comes to where g' jumps; inf if it does not."""
+    kinks = activations.OUTPUT_ACTIVATIONS[activation].kinks
+    return min((np.abs(z - kink).min() for kink in kinks), default=np.inf)
+
+
 def n_params(sizes):
     return sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
 

@@ -16,6 +16,7 @@ from problems import (
     USUAL_ACTIVATION,
     USUAL_PAIR,
     central_difference,
+    distance_from_kinks,
     draw_targets,
 )
 
@@ -30,7 +31,7 @@ SEED = 0
 #: 5th derivative far larger than the first; ATOL, times the size of the losses, is for
 #: entries so small that the rounding is all there is to see of them.
 STEP, RTOL, ATOL = 2.0**-13, 5e-6, 1e-10
-#: Every z of a relu layer is farther than KINK from the kink, every hidden a below
+#: Every z is farther than KINK from the kinks of its layer, every hidden a below
 #: LARGEST_HIDDEN: with weights below 1 and the widths below, two steps in any one
 #: parameter or input move no z by as much as KINK.
 KINK, LARGEST_HIDDEN = 1e-2, 5.0
@@ -44,9 +45,11 @@ def fit_for_differences(net, result):
     """No kink within reach, outputs of moderate size, an error in every layer."""
     L = len(net.coefs_)
     functions = [*[net.activation] * (L - 1), net.output_activation]
-    relus = [z for z, g in zip(result.z[1:], functions, strict=True) if g == "relu"]
     return (
-        all(np.abs(z).min() > KINK for z in relus)
+        all(
+            distance_from_kinks(g, z) > KINK
+            for g, z in zip(functions, result.z[1:], strict=True)
+        )
         and all(np.abs(a).max() < LARGEST_HIDDEN for a in result.a[1:L])
         and np.abs(result.z[L]).max() < LARGEST_OUTPUT
         and all(delta.any() for delta in result.delta[1:])

@@ -32,6 +32,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from cbp import Network
 from cbp.data.arrays import sparse_rows
+from cbp.export import scikit_learn
 from cbp.functions.losses import LOSSES as RECORDS
 from cbp.kernels import propagator as kernels
 from cbp.reference import equations
@@ -121,7 +122,7 @@ def assert_same_results(network, given, plain):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", scikit_learn.ACTIVATIONS)
 @pytest.mark.parametrize(
     ("Peer", "hidden"),
     [(MLPRegressor, (4, 2)), (MLPClassifier, ()), (MLPClassifier, 5)],

@@ -13,6 +13,7 @@ from problems import (
     ACTIVATIONS,
     PAIRS,
     central_difference,
+    distance_from_kinks,
     draw_targets,
     n_params,
 )
@@ -20,7 +21,7 @@ from problems import (
 from cbp.reference.propagator import Propagator
 
 SEED = 0
-#: Step of the finite differences, and a distance from relu's kink that none crosses.
+#: Step of the finite differences, and a distance from a kink that none crosses.
 STEP, KINK = 1e-4, 1e-2
 #: A bound on z^L: differences of a huge e^z lose the digits that they are to check.
 LARGEST_OUTPUT = 3.0
@@ -48,11 +49,10 @@ def draw_problem(activation, loss, output, depth):
         X = rng.normal(size=(3, 3))
         y = draw_targets(rng, loss, output, (3, 2))
         z = inspect(propagator, sizes, params, X, y)[1]
-        of_relu = (z[:-1] if activation == "relu" else []) + (
-            z[-1:] if output == "relu" else []
-        )
+        functions = [*[activation] * depth, output]
         if np.abs(z[-1]).max() < LARGEST_OUTPUT and all(
-            np.abs(z_l).min() > KINK for z_l in of_relu
+            distance_from_kinks(g, z_l) > KINK
+            for g, z_l in zip(functions, z, strict=True)
         ):
             return propagator, sizes, params, X, y, rng.uniform(0.5, 2, 3)
 
