@@ -175,6 +175,40 @@ class ReLU(Activation):
 
 
 @dataclass
+class LeakyReLU(Activation):
+    """z above 0, alpha z below, with g'(0) = alpha (Maas et al. 2013).
+
+    Parameters
+    ----------
+    alpha : float, default=0.01
+        The slope below 0, at least 0.
+
+    Examples
+    --------
+    >>> import cbp
+    >>> cbp.activations.LeakyReLU(0.2).g(-1.0)
+    -0.2
+    """
+
+    alpha: float = 0.01
+
+    name = "leaky_relu"
+    formula = "z if z > 0, else alpha z"
+    latex = r"\begin{cases} z & z > 0 \\ \alpha z & z \le 0 \end{cases}"
+    ranges = {"alpha": "[0, inf)"}  # noqa: RUF012
+    kinks = (0.0,)
+
+    def g(self, z):
+        return self.alpha * z if z <= 0.0 else z
+
+    def g_prime(self, z):
+        return 1.0 if z > 0.0 else self.alpha
+
+    def slopes(self, z):
+        return np.where(np.asarray(z) > 0, 1.0, self.alpha)
+
+
+@dataclass
 class Exp(Activation):
     """e^z, the inverse link of counts; for outputs only."""
 
@@ -232,7 +266,7 @@ class Softmax(Activation):
 
 
 #: Of hidden layers, by name.
-ACTIVATIONS = named(Identity, Logistic, Tanh, ReLU)
+ACTIVATIONS = named(Identity, Logistic, Tanh, ReLU, LeakyReLU)
 
 #: Of the output layer.
 OUTPUT_ACTIVATIONS = ACTIVATIONS | named(Softmax, Exp)

@@ -36,6 +36,8 @@ INLINE vec activate(const function g, vec z)
     case CBP_LOGISTIC: return logistic(z);
     case CBP_TANH: return hyperbolic_tangent(z);
     case CBP_RELU: return relu(z);
+    case CBP_LEAKY_RELU:
+        return select(mask_less(z, broadcast(0)), g.parameter[0] * z, z);
     case CBP_EXP: return exponential(z);
     case CBP_LOG: return logarithm(z);
     case CBP_LOG_1_PLUS: return logarithm_of_1_plus(z);
@@ -51,6 +53,8 @@ INLINE vec times_slope(const function g, vec source, vec delta)
     case CBP_LOGISTIC: return delta * (a * (1 - a));
     case CBP_TANH: return delta * (1 - a * a);
     case CBP_RELU: return keep(mask_less(broadcast(0), a), delta);
+    case CBP_LEAKY_RELU:
+        return select(mask_less(broadcast(0), a), delta, g.parameter[0] * delta);
     case CBP_EXP: return delta * a;
     default: return delta;
     }

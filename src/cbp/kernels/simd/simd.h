@@ -34,6 +34,7 @@
     X(LOGISTIC, "logistic")                                                           \
     X(TANH, "tanh")                                                                   \
     X(RELU, "relu")                                                                   \
+    X(LEAKY_RELU, "leaky_relu")                                                       \
     X(SOFTMAX, "softmax")                                                             \
     X(EXP, "exp")                                                                     \
     X(LOG, "log") /* for `map` only, as the next: what the losses are made of */      \
