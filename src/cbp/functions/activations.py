@@ -209,6 +209,30 @@ class LeakyReLU(Activation):
 
 
 @dataclass
+class GELU(Activation):
+    """z Phi(z), Phi being the normal distribution function (Hendrycks, Gimpel 2016)."""
+
+    name = "gelu"
+    formula = "z Phi(z)"
+    latex = r"z \Phi(z)"
+    slope_from = "z"
+    work = 40
+
+    def g(self, z):
+        # Far below 0 Phi is 0, and -inf times 0 would be NaN.
+        return max(z, -40.0) * self._Phi(z) if z <= 0.0 else z * self._Phi(z)
+
+    def g_prime(self, z):
+        near = min(max(z, -40.0), 40.0)  # where the density is 0 to the last bit
+        density = math.exp(-0.5 * near * near) / math.sqrt(2.0 * math.pi)
+        return self._Phi(z) + near * density
+
+    @staticmethod
+    def _Phi(z):
+        return 0.5 * math.erfc(-z / math.sqrt(2.0))
+
+
+@dataclass
 class Exp(Activation):
     """e^z, the inverse link of counts; for outputs only."""
 
@@ -266,7 +290,7 @@ class Softmax(Activation):
 
 
 #: Of hidden layers, by name.
-ACTIVATIONS = named(Identity, Logistic, Tanh, ReLU, LeakyReLU)
+ACTIVATIONS = named(Identity, Logistic, Tanh, ReLU, LeakyReLU, GELU)
 
 #: Of the output layer.
 OUTPUT_ACTIVATIONS = ACTIVATIONS | named(Softmax, Exp)

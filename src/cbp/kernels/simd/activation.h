@@ -38,6 +38,7 @@ INLINE vec activate(const function g, vec z)
     case CBP_RELU: return relu(z);
     case CBP_LEAKY_RELU:
         return select(mask_less(z, broadcast(0)), g.parameter[0] * z, z);
+    case CBP_GELU: return z_times_normal_distribution(z);
     case CBP_EXP: return exponential(z);
     case CBP_LOG: return logarithm(z);
     case CBP_LOG_1_PLUS: return logarithm_of_1_plus(z);
@@ -55,6 +56,7 @@ INLINE vec times_slope(const function g, vec source, vec delta)
     case CBP_RELU: return keep(mask_less(broadcast(0), a), delta);
     case CBP_LEAKY_RELU:
         return select(mask_less(broadcast(0), a), delta, g.parameter[0] * delta);
+    case CBP_GELU: return delta * slope_of_z_times_normal_distribution(source);
     case CBP_EXP: return delta * a;
     default: return delta;
     }

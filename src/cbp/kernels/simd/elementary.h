@@ -15,6 +15,8 @@
  *   TANH_TAIL        (tanh r - r) / r^3           in r^2, for |r| <= ln2/4
  *   LOG_TAIL         2 (atanh s - s) / s^3        in s^2, for the s of log
  *   LOG_1_PLUS_TAIL  the same                     for 0 <= s <= 1/3
+ *   ERFCX_TAIL       e^(x^2) erfc(x)              in (x - CENTRE) / (x + CENTRE), for
+ *                                                 0 <= x <= NORMAL_HIGHEST / sqrt 2
  */
 #ifndef CBP_ELEMENTARY_H
 #define CBP_ELEMENTARY_H
@@ -52,6 +54,17 @@ static const real LOG_1_PLUS_TAIL[] = {0x1.5555555555937p-1, 0x1.99999998ebddp-2
     0x1.2492497829d54p-2, 0x1.c71c4a6dadbcap-3, 0x1.74624fee92bcfp-3,
     0x1.3aa928721b14cp-3, 0x1.163f6971cf894p-3, 0x1.959ea5279e098p-4,
     0x1.6b4f60ace3a2ep-3};
+#define NORMAL_HIGHEST 38.8 /* beyond it the density is 0, or the tail is */
+#define ERFCX_CENTRE 3.75
+/* to 2^-56.01 */
+static const real ERFCX_TAIL[] = {0x1.2a2af19c1493p-3, -0x1.17fbeb3720c7p-2,
+    0x1.cedd51405001cp-3, -0x1.4efec82e8f522p-3, 0x1.a4446b49b665cp-4,
+    -0x1.c0f0cf1ccae59p-5, 0x1.8b900558316bap-6, -0x1.0d5f9180e125dp-7,
+    0x1.d8a2c2a23003ap-10, -0x1.ac69713f5c76fp-16, -0x1.3fbcce7e5e9c8p-13,
+    0x1.91cdef909cc27p-15, 0x1.e109d368cdd2fp-19, -0x1.9ef8be43d8c33p-18,
+    0x1.916832aaba1fdp-21, 0x1.6227935c8834ep-21, -0x1.864c8d3db3067p-23,
+    -0x1.38598e6bbefe9p-24, 0x1.fa1370dc5e11bp-26, 0x1.342a301e5a066p-27,
+    -0x1.d4e9eb5f4be99p-29, -0x1.09fec140ed10cp-30, 0x1.fa9994ef7f2c6p-34};
 
 #else
 
@@ -76,6 +89,12 @@ static const real LOG_TAIL[] = {0x1.55557ap-1f, 0x1.995edp-2f, 0x1.31e0dep-2f};
 /* to 2^-27.74 */
 static const real LOG_1_PLUS_TAIL[] = {0x1.555502p-1f, 0x1.99d208p-2f, 0x1.1ebd0ep-2f,
     0x1.1ed7bep-2f};
+#define NORMAL_HIGHEST 19.7f
+#define ERFCX_CENTRE 2.0f
+/* to 2^-26.01 */
+static const real ERFCX_TAIL[] = {0x1.058672p-2f, -0x1.b57038p-2f, 0x1.eeea7ap-3f,
+    -0x1.437dacp-4f, 0x1.e9414ap-9f, 0x1.c9ee06p-8f, -0x1.bb50ccp-11f, -0x1.f21dc6p-11f,
+    0x1.6b282ap-15f, 0x1.0b6f12p-13f, 0x1.24415p-16f};
 
 #endif
 
@@ -180,6 +199,39 @@ INLINE vec logarithm_of_1_plus(vec e)
 {
     const vec s = e / (2 + e), t = s * s;
     return e - s * (e - t * POLYNOMIAL(t, LOG_1_PLUS_TAIL));
+}
+
+/* Phi(-|y|) of the normal distribution, and its density at y, for |y| <= NORMAL_HIGHEST:
+ * erfc(x) / 2 for x = |y| / sqrt 2, whose factor e^-(x^2) they share. (Schonfelder 1978
+ * has the variable in which erfcx is so smooth.) */
+INLINE vec normal_tail(vec y, vec *density_out)
+{
+    const vec x = magnitude(y) * (real)0x1.6a09e667f3bcdp-1;
+    const vec t = (x - ERFCX_CENTRE) / (x + ERFCX_CENTRE);
+    const vec e = exponential((real)-0.5 * (y * y));
+    *density_out = e * (real)0x1.9884533d43651p-2; /* 1 / sqrt(2 pi) */
+    return (e * (real)0.5) * POLYNOMIAL(t, ERFCX_TAIL);
+}
+
+INLINE vec clamped_to_normal(vec z)
+{
+    return at_most(at_least(z, -NORMAL_HIGHEST), NORMAL_HIGHEST);
+}
+
+/* z Phi(z). */
+INLINE vec z_times_normal_distribution(vec z)
+{
+    vec density;
+    const vec y = clamped_to_normal(z), tail = normal_tail(y, &density);
+    return select(mask_less(z, broadcast(0)), y * tail, z * (1 - tail));
+}
+
+/* Phi(z) + z phi(z). */
+INLINE vec slope_of_z_times_normal_distribution(vec z)
+{
+    vec density;
+    const vec y = clamped_to_normal(z), tail = normal_tail(y, &density);
+    return select(mask_less(z, broadcast(0)), tail, 1 - tail) + y * density;
 }
 
 #endif

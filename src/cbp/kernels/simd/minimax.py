@@ -38,13 +38,25 @@ def atanh_tail(t):
     return 2 * (mp.atanh(s) - s) / s**3, 1 - s / mp.atanh(s)
 
 
-#: name -> p, an end of its interval, the other, the degree for 53 and for 24 bits.
-POLYNOMIALS = {
-    "EXP": (exp_tail, -HALF_LN2, HALF_LN2, {53: 10, 24: 5}),
-    "TANH": (tanh_tail, 0, (HALF_LN2 / 2) ** 2, {53: 5, 24: 1}),
-    "LOG": (atanh_tail, 0, ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2, {53: 6, 24: 2}),
-    "LOG_1_PLUS": (atanh_tail, 0, mpf(1) / 9, {53: 8, 24: 3}),
-}
+def erfcx_tail(centre, highest):
+    """erfcx(x) in t = (x - centre) / (x + centre) for 0 <= x <= highest, and that t."""
+
+    def tail(t):
+        x = centre * (1 + t) / (1 - t)
+        return mp.exp(x * x) * mp.erfc(x), mpf(1)
+
+    return tail, -1, (mpf(highest) - centre) / (highest + centre)
+
+
+#: name, p, an end of its interval, the other, the degree for 53 and for 24 bits.
+POLYNOMIALS = [
+    ("EXP", exp_tail, -HALF_LN2, HALF_LN2, {53: 10, 24: 5}),
+    ("TANH", tanh_tail, 0, (HALF_LN2 / 2) ** 2, {53: 5, 24: 1}),
+    ("LOG", atanh_tail, 0, ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2, {53: 6, 24: 2}),
+    ("LOG_1_PLUS", atanh_tail, 0, mpf(1) / 9, {53: 8, 24: 3}),
+    ("ERFCX", *erfcx_tail(mpf("3.75"), 27.5), {53: 22}),
+    ("ERFCX", *erfcx_tail(mpf(2), 14), {24: 10}),
+]
 
 
 def extrema_between_zeros(errors):
@@ -90,7 +102,9 @@ def literal(value, bits):
 
 if __name__ == "__main__":
     for bits in (53, 24):
-        for name, (p, low, high, degrees) in POLYNOMIALS.items():
+        for name, p, low, high, degrees in POLYNOMIALS:
+            if bits not in degrees:
+                continue
             coefficients, error = remez(p, low, high, degrees[bits])
             values = ", ".join(literal(c, bits) for c in coefficients)
             definition = f"static const real {name}_TAIL[] = {{{values}}};"

@@ -35,6 +35,7 @@
     X(TANH, "tanh")                                                                   \
     X(RELU, "relu")                                                                   \
     X(LEAKY_RELU, "leaky_relu")                                                       \
+    X(GELU, "gelu")                                                                   \
     X(SOFTMAX, "softmax")                                                             \
     X(EXP, "exp")                                                                     \
     X(LOG, "log") /* for `map` only, as the next: what the losses are made of */      \
