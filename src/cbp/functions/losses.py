@@ -18,6 +18,7 @@ from dataclasses import astuple, dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.special import entr, logsumexp, xlogy
 
 from cbp.functions.activations import OUTPUT_ACTIVATIONS
@@ -278,8 +279,65 @@ class Poisson(Loss):
         return float(np.average(losses.sum(axis=1), weights=weight))
 
 
+@dataclass
+class Huber(Loss):
+    """1/2 (a - y)^2 up to |a - y| = delta, beyond it its tangent (Huber 1964).
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Where the loss becomes linear: what is farther off counts as an outlier.
+
+    Examples
+    --------
+    >>> import cbp
+    >>> cbp.losses.Huber(delta=0.5).of_output(None, 2.0, 0.0)
+    0.875
+    """
+
+    delta: float = 1.0
+
+    name = "huber"
+    formula = "1/2 (a - y)^2 if |a - y| <= delta, else delta (|a - y| - delta/2)"
+    latex = (
+        r"\begin{cases} \frac{1}{2} (a - y)^2 & |a - y| \le \delta \\"
+        r" \delta (|a - y| - \frac{\delta}{2}) & |a - y| > \delta \end{cases}"
+    )
+    outputs = ("identity",)
+    ranges = {"delta": "(0, inf)"}  # noqa: RUF012
+    text = "1/2 (a - y)^2, but linear beyond an error of 1; other: `cbp.losses.Huber`"
+
+    def of_output(self, z, a, y):
+        # Where it is linear, this is delta (|a - y| - delta/2).
+        return self.slope(a, y) * ((a - y) - 0.5 * self.slope(a, y))
+
+    def slope(self, a, y):
+        error = a - y
+        return math.copysign(self.delta, error) if abs(error) > self.delta else error
+
+    def of_constant(self, output, y, weight=None):
+        weight = np.ones(len(y)) if weight is None else weight
+
+        def mean_loss(constant, column):
+            errors = zip(np.full(len(column), constant), column, strict=True)
+            losses = [self.of_output(None, a, y_i) for a, y_i in errors]
+            return np.average(losses, weights=weight)
+
+        # Convex, with its minimum among the targets' range.
+        return float(
+            sum(
+                minimize_scalar(
+                    mean_loss, bounds=(column.min(), column.max()), args=(column,)
+                ).fun
+                if column.min() < column.max()
+                else 0.0
+                for column in y.T
+            )
+        )
+
+
 #: By name.
-LOSSES = named(SquaredError, SumOfSquares, LogLoss, Poisson)
+LOSSES = named(SquaredError, SumOfSquares, LogLoss, Poisson, Huber)
 
 #: Those of regressors.
 REGRESSION_LOSSES = {name: loss for name, loss in LOSSES.items() if not loss.classifies}

@@ -144,6 +144,7 @@ INLINE vec loss_slope(const function loss, vec error)
 {
     switch (loss.code) {
     case CBP_SUM_OF_SQUARES: return 2 * error;
+    case CBP_HUBER: return at_most(at_least(error, -loss.parameter[0]), loss.parameter[0]);
     default: return error;
     }
 }
@@ -152,6 +153,7 @@ INLINE vec loss_slope(const function loss, vec error)
 INLINE vec twice_loss(const function loss, vec error, vec dC_da)
 {
     switch (loss.code) {
+    case CBP_HUBER: return dC_da * (2 * error - dC_da);
     default: return dC_da * error;
     }
 }

@@ -45,7 +45,8 @@
     X(SQUARED_ERROR, "squared_error")                                                 \
     X(SUM_OF_SQUARES, "sum_of_squares")                                               \
     X(LOG_LOSS, "log_loss")                                                           \
-    X(POISSON, "poisson")
+    X(POISSON, "poisson")                                                             \
+    X(HUBER, "huber")
 
 #define CBP_CODE(code, name) CBP_##code,
 typedef enum { CBP_ACTIVATIONS(CBP_CODE) CBP_N_ACTIVATIONS } cbp_activation;
