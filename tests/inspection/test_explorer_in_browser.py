@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from explored import MODELS, fitted, softmax_network
 
-from cbp import MLPClassifier, explore
+from cbp import MLPClassifier, Network, explore
+from cbp.functions.losses import Huber
 
 # -- steps -----------------------------------------------------------------------------
 
@@ -37,6 +38,20 @@ def test_steps_state_their_equation(step, equation, open_page):
     page = open_page(explore(*fitted("classes")))
     page.go_to(step)
     assert page.texts("#step-equation math") == [equation]
+
+
+def test_functions_that_the_page_does_not_know_stand_as_their_records_have_them(
+    open_page,
+):
+    functions = {"activation": "gelu", "loss": "huber"}
+    net = Network((2, 2, 1), random_state=0, **functions)
+    page = open_page(explore(net, np.eye(2), np.ones(2)))
+    page.go_to(2)
+    assert page.texts("#step-equation math") == ["aj1=g(zj1)=z Phi(z)"]
+    page.go_to(5)
+    assert Huber.formula in page.texts("#step-equation math")[0]
+    page.go_to(6)
+    assert page.texts("#step-equation math")[0].startswith("δj2=∂C0∂zj2=")
 
 
 # -- hands -----------------------------------------------------------------------------

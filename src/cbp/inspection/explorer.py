@@ -201,9 +201,13 @@ def _about(est, result, plan, rate):
     layers = zip(net.layer_sizes, plan.nodes, _labels(est, net), strict=True)
     return {
         "model": type(est).__name__,
-        "activation": net.activation,
-        "output_activation": net.output_activation,
-        "loss": net.loss,
+        "activation": net.g[1].name,  # of the hidden layers, if there are any
+        "output_activation": net.g[-1].name,
+        "loss": net.C_0.name,
+        "formulas": {g.name: g.formula for g in net.g[1:]},
+        "loss_formula": net.C_0.formula,
+        "is_coupled": net.g[-1].couples,
+        "is_canonical": net.C_0.is_canonical(net.g[-1]),
         "shrinkage": result.shrinkage,
         "learning_rate": rate,
         "learning_rate_name": _rate_name(est),

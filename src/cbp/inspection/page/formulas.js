@@ -106,7 +106,7 @@ const LOSSES = {
       ),
     ),
   log_loss: () =>
-    about.output_activation === "softmax"
+    about.is_coupled
       ? mrow(mo("−"), sumOver("j", y("j"), logarithm(a(LAST, "j"))))
       : mrow(mo("−"), sumOver("j", group(bernoulli()))),
 };
@@ -129,20 +129,22 @@ const LOSS_SLOPES = {
   poisson: () => mrow(one(), mo("−"), fraction(y("j"), a(LAST, "j"))),
   log_loss: () => {
     const own = [mo("−"), fraction(y("j"), a(LAST, "j"))];
-    if (about.output_activation === "softmax") return mrow(...own);
+    if (about.is_coupled) return mrow(...own);
     const other = (value) => mrow(one(), mo("−"), value);
     return mrow(...own, mo("+"), fraction(other(y("j")), other(a(LAST, "j"))));
   },
 };
 
-const CANONICAL = [
-  "squared_error identity",
-  "log_loss logistic",
-  "log_loss softmax",
-  "poisson exp",
-];
-const isCanonical = () =>
-  CANONICAL.includes(`${about.loss} ${about.output_activation}`);
-const isCoupled = (layer) => layer === LAST && about.output_activation === "softmax";
+// What is not set here as mathematics stands as text, as its record has it.
+const inWords = (formula) => math("mtext", formula);
+const activationFormula = (g, l) =>
+  ACTIVATIONS[g] ? ACTIVATIONS[g](l) : inWords(about.formulas[g]);
+const lossFormula = () =>
+  LOSSES[about.loss]
+    ? LOSSES[about.loss]()
+    : sumOver("j", group(inWords(about.loss_formula)));
+const slopeOfLoss = () => (LOSS_SLOPES[about.loss] ? [LOSS_SLOPES[about.loss]()] : []);
+
+const isCoupled = (layer) => layer === LAST && about.is_coupled;
 const activationOf = (layer) =>
   layer === LAST ? about.output_activation : about.activation;

@@ -70,7 +70,7 @@ function activationStep(l) {
       chain(
         a(l, "j"),
         mrow(mi("g"), group(z(l, isCoupled(l) ? "" : "j"))),
-        ACTIVATIONS[g](l),
+        activationFormula(g, l),
       ),
     quantity: "a",
     targets: [l],
@@ -88,7 +88,7 @@ function lossStep() {
     equation: (view) =>
       isMean(view)
         ? meanLossEquation()
-        : chain(sampleLoss(), LOSSES[about.loss](), mn(arrays.views[view].loss)),
+        : chain(sampleLoss(), lossFormula(), mn(arrays.views[view].loss)),
     quantity: "a",
     targets: [],
     sources: [LAST],
@@ -129,7 +129,7 @@ function outputErrorStep() {
         delta(l, "j"),
         partial(sampleLoss(), z(l, "j")),
         general,
-        ...(isCanonical() ? [mrow(a(l, "j"), mo("−"), y("j"))] : []),
+        ...(about.is_canonical ? [mrow(a(l, "j"), mo("−"), y("j"))] : []),
       ),
     quantity: "delta",
     targets: [l],

@@ -71,7 +71,7 @@ function activationGradSum(view, layer, j) {
 function lossSlope(view, j) {
   const left = partial(sampleLoss(), a(LAST, "j"));
   const value = valuesOf(view, LAST).dC0_da[j];
-  const whole = equations(left, LOSS_SLOPES[about.loss](), mn(value));
+  const whole = equations(left, ...slopeOfLoss(), mn(value));
   const title = comesAbout(slashed(sampleLoss(), a(LAST, "j")));
   return foldable(title, true, html("div", { class: "formula" }, whole));
 }
