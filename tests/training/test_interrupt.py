@@ -12,7 +12,8 @@ import pytest
 from sklearn.base import is_classifier
 
 from cbp import MLPClassifier, MLPRegressor, Network
-from cbp.training.trainer import SGD, Adam, Trainer
+from cbp.training.solvers import SGD, Adam
+from cbp.training.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

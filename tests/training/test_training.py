@@ -14,7 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import shuffle as sklearn_shuffle
 
 import cbp
-from cbp.training.trainer import SGD, Adam, EarlyStopping, History, Trainer
+from cbp.training.early_stopping import EarlyStopping
+from cbp.training.history import History
+from cbp.training.solvers import SGD, Adam
+from cbp.training.trainer import Trainer
 
 N_SAMPLES, N_FEATURES = 45, 4
 RTOL, ATOL = 1e-7, 1e-10

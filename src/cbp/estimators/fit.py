@@ -25,14 +25,18 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from cbp.data.chunks import slices
+from cbp.data.rows import Rows
 from cbp.data.splitting import split, split_by_class
 from cbp.data.targets import accuracy, r2
 from cbp.functions.losses import resolve_loss
 from cbp.network.network import Network
+from cbp.training.early_stopping import EarlyStopping
+from cbp.training.history import History
 from cbp.training.lbfgs import LBFGS
 from cbp.training.record import Record
+from cbp.training.solvers import SGD, Adam
 from cbp.training.threads import threads_for
-from cbp.training.trainer import SGD, Adam, EarlyStopping, History, Rows, Trainer
+from cbp.training.trainer import Trainer
 
 #: Bytes of the rows set aside that are copied out of X at a time to be scored.
 BLOCK_BYTES = 1 << 24

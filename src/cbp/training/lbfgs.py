@@ -14,9 +14,10 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp.network.network import Network
+from cbp.training.history import History
 from cbp.training.measures import relative_change
 from cbp.training.record import Record
-from cbp.training.trainer import DivergenceError, History, divergence_message
+from cbp.training.trainer import DivergenceError, divergence_message
 
 #: scipy stops once an iteration lowers the loss by less than this part of it: scipy's
 #: own default, and in float32, where nothing so small can be seen, the precision.

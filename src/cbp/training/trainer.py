@@ -1,4 +1,4 @@
-"""Training: the state of the solvers, the loop over the epochs, and when it stops.
+"""Training: the loop over the epochs, and when it stops.
 
 Knows a network and the propagator it lends, which runs the batches of an epoch;
 knows nothing of estimators. The rules, and the random stream that orders the samples,
@@ -15,285 +15,25 @@ ends, or after each epoch if anybody looks at them in between.
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp.data._shuffle import shuffle
+from cbp.data.rows import Rows
 from cbp.network.network import Network
+from cbp.training.early_stopping import EarlyStopping
+from cbp.training.history import History
 from cbp.training.record import Record
+from cbp.training.solvers import SGD, Adam
 
 #: Seconds for which a propagator works before Python gets to see a Ctrl-C: a tenth of
 #: the half second within which it has to be answered.
 SECONDS_BETWEEN_SIGNALS = 0.05
 
-#: Rows of a batch for batch_size="auto", and the learning rate at which the adaptive
-#: schedule gives up and by what it divides before; all scikit-learn's.
+#: Rows of a batch for batch_size="auto", scikit-learn's.
 AUTO_BATCH_SIZE = 200
-SMALLEST_LEARNING_RATE = 1e-6
-ADAPTIVE_DIVISOR = 5.0
-
-
-@dataclass
-class Adam:
-    """State of Adam (Kingma and Ba 2015, the form of section 2 with epsilon-hat).
-
-    Parameters
-    ----------
-    m, v : ndarray of shape (n_params,)
-        Running means of the gradient and of its square.
-    learning_rate_init : float, default=0.001
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay of the two means.
-    epsilon : float, default=1e-8
-    steps : int, default=0
-        Number of updates made, t of the bias correction.
-    """
-
-    m: np.ndarray
-    v: np.ndarray
-    learning_rate_init: float = 0.001
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
-    steps: int = 0
-
-    schedule = "constant"
-
-    @classmethod
-    def for_network(cls, network, **hyperparameters):
-        """Adam before its first update of `network`."""
-        zeros = np.zeros_like
-        return cls(zeros(network.params_), zeros(network.params_), **hyperparameters)
-
-    def resume(self, before):
-        """Go on from the moments that `before` has reached."""
-        self.m, self.v, self.steps = before.m.copy(), before.v.copy(), before.steps
-
-    @property
-    def learning_rate(self):
-        """The current learning rate, before the correction of Adam's bias."""
-        return self.learning_rate_init
-
-    def attach(self, propagator):
-        """Let `propagator` train with this state."""
-        propagator.use_adam(
-            self.m,
-            self.v,
-            self.steps,
-            self.beta_1,
-            self.beta_2,
-            self.epsilon,
-        )
-
-    def count(self, steps):
-        """Take note that `steps` updates were made in all."""
-        self.steps = steps
-
-    def epoch_ends(self, t):
-        """After `t` samples: the learning rate stays."""
-
-    def plateau(self):
-        """The loss has stopped improving: whether training stops."""
-        return True
-
-
-@dataclass
-class SGD:
-    """State of stochastic gradient descent with momentum and a schedule.
-
-    Parameters
-    ----------
-    velocity : ndarray of shape (n_params,)
-    learning_rate_init : float, default=0.001
-    schedule : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        'invscaling' divides the initial rate by (t + 1)^power_t after t samples;
-        'adaptive' divides the rate by 5 whenever the loss stops improving.
-    power_t : float, default=0.5
-    momentum : float, default=0.9
-    nesterov : bool, default=True
-    learning_rate : float or None, default=None
-        The current rate; None for `learning_rate_init`.
-    """
-
-    velocity: np.ndarray
-    learning_rate_init: float = 0.001
-    schedule: str = "constant"
-    power_t: float = 0.5
-    momentum: float = 0.9
-    nesterov: bool = True
-    learning_rate: float | None = None
-
-    def __post_init__(self):
-        if self.learning_rate is None:
-            self.learning_rate = self.learning_rate_init
-
-    @classmethod
-    def for_network(cls, network, **hyperparameters):
-        """SGD before its first update of `network`."""
-        return cls(np.zeros_like(network.params_), **hyperparameters)
-
-    def resume(self, before):
-        """Go on from the velocity, and the rate, that `before` has reached."""
-        self.velocity = before.velocity.copy()
-        planned = (self.schedule, self.learning_rate_init)
-        if planned == (before.schedule, before.learning_rate_init):
-            self.learning_rate = before.learning_rate
-
-    def attach(self, propagator):
-        """Let `propagator` train with this state."""
-        propagator.use_sgd(self.velocity, self.momentum, self.nesterov)
-
-    def count(self, steps):
-        """Nothing in this rule depends on how many updates were made."""
-
-    def epoch_ends(self, t):
-        """After `t` samples: the learning rate of the next epoch."""
-        if self.schedule == "invscaling":
-            self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
-
-    def plateau(self):
-        """The loss has stopped improving: whether training stops."""
-        if self.schedule != "adaptive" or self.learning_rate <= SMALLEST_LEARNING_RATE:
-            return True
-        self.learning_rate /= ADAPTIVE_DIVISOR
-        return False
-
-
-@dataclass
-class Rows:
-    """Which rows of X train, in their running order, and which are set aside.
-
-    Parameters
-    ----------
-    order : ndarray of shape (n_train,)
-        Indices of rows; each epoch shuffles them once more.
-    validation : ndarray of shape (n_validation,) or None, default=None
-        Indices of the rows that early stopping scores; None without it.
-    """
-
-    order: np.ndarray
-    validation: np.ndarray | None = None
-
-    @classmethod
-    def all(cls, n):
-        """All n rows train."""
-        return cls(np.arange(n, dtype=np.intp))
-
-    def copy(self):
-        """The same rows, whose order can be shuffled apart from this one."""
-        return replace(self, order=self.order.copy())
-
-    @property
-    def n(self):
-        """How many rows there are in all."""
-        return len(self.order) + self.n_aside
-
-    @property
-    def n_aside(self):
-        """How many of them do not train."""
-        return 0 if self.validation is None else len(self.validation)
-
-    def __getstate__(self):
-        # Up to 2^16 or 2^32 rows take a quarter or half of the space in a file.
-        small = np.min_scalar_type(self.n)
-        return {
-            name: None if rows is None else rows.astype(small)
-            for name, rows in vars(self).items()
-        }
-
-    def __setstate__(self, state):
-        for name, rows in state.items():
-            setattr(self, name, None if rows is None else rows.astype(np.intp))
-
-
-@dataclass
-class History:
-    """What training has recorded over its finished epochs.
-
-    Parameters
-    ----------
-    loss_curve : list of float
-        Loss of each epoch: the mean over its samples of the loss of their batch
-        before that batch's update, penalty included.
-    best_loss : float
-        Smallest loss of an epoch.
-    validation_scores : list of float
-        Score of the rows set aside after each epoch; empty without early stopping.
-    best_validation_score : float
-        Largest of them.
-    no_improvement_count : int
-        Epochs since the loss last fell, or the score rose, by `tol`.
-    n_iter : int
-        Number of epochs.
-    t : int
-        Number of samples seen.
-    """
-
-    loss_curve: list[float] = field(default_factory=list)
-    best_loss: float = math.inf
-    validation_scores: list[float] = field(default_factory=list)
-    best_validation_score: float = -math.inf
-    no_improvement_count: int = 0
-    n_iter: int = 0
-    t: int = 0
-
-    def add(self, loss, n_samples):
-        """Record an epoch of `n_samples` samples."""
-        self.loss_curve.append(np.float64(loss))  # as scikit-learn's users expect
-        self.n_iter += 1
-        self.t += n_samples
-
-    def judge_loss(self, tol):
-        """Count the epoch unless its loss improves on the best by `tol`."""
-        loss = self.loss_curve[-1]
-        self._count(loss > self.best_loss - tol)
-        self.best_loss = min(self.best_loss, loss)
-
-    def judge_score(self, score, tol):
-        """Count the epoch unless `score` improves by `tol`; whether it is the best."""
-        self.validation_scores.append(score)
-        self._count(score < self.best_validation_score + tol)
-        is_best = score > self.best_validation_score
-        if is_best:
-            self.best_validation_score = score
-        return is_best
-
-    def _count(self, stays):
-        self.no_improvement_count = self.no_improvement_count + 1 if stays else 0
-
-
-@dataclass
-class EarlyStopping:
-    """Scores the network after each epoch and keeps the best parameters.
-
-    Parameters
-    ----------
-    score : callable
-        Returns the score of the network as it is; nan if it predicts no numbers.
-    best_params : ndarray of shape (n_params,) or None, default=None
-        Parameters of the best score so far.
-    last_params : ndarray of shape (n_params,) or None, default=None
-        Where training had got to when the best parameters were put back.
-    """
-
-    score: Callable[[], float]
-    best_params: np.ndarray | None = None
-    last_params: np.ndarray | None = None
-
-    def judge(self, network, history, tol):
-        """Score an epoch; returns the score."""
-        score = float(self.score())
-        if history.judge_score(score, tol):
-            self.best_params = network.params_.copy()
-        return score
-
-    def restore(self, network):
-        """Put the best parameters back into the network."""
-        self.last_params = network.params_.copy()
-        if self.best_params is not None:
-            network.params_ = self.best_params
 
 
 @dataclass

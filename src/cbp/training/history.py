@@ -1,0 +1,62 @@
+"""What training has recorded over its finished epochs."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class History:
+    """What training has recorded over its finished epochs.
+
+    Parameters
+    ----------
+    loss_curve : list of float
+        Loss of each epoch: the mean over its samples of the loss of their batch
+        before that batch's update, penalty included.
+    best_loss : float
+        Smallest loss of an epoch.
+    validation_scores : list of float
+        Score of the rows set aside after each epoch; empty without early stopping.
+    best_validation_score : float
+        Largest of them.
+    no_improvement_count : int
+        Epochs since the loss last fell, or the score rose, by `tol`.
+    n_iter : int
+        Number of epochs.
+    t : int
+        Number of samples seen.
+    """
+
+    loss_curve: list[float] = field(default_factory=list)
+    best_loss: float = math.inf
+    validation_scores: list[float] = field(default_factory=list)
+    best_validation_score: float = -math.inf
+    no_improvement_count: int = 0
+    n_iter: int = 0
+    t: int = 0
+
+    def add(self, loss, n_samples):
+        """Record an epoch of `n_samples` samples."""
+        self.loss_curve.append(np.float64(loss))  # as scikit-learn's users expect
+        self.n_iter += 1
+        self.t += n_samples
+
+    def judge_loss(self, tol):
+        """Count the epoch unless its loss improves on the best by `tol`."""
+        loss = self.loss_curve[-1]
+        self._count(loss > self.best_loss - tol)
+        self.best_loss = min(self.best_loss, loss)
+
+    def judge_score(self, score, tol):
+        """Count the epoch unless `score` improves by `tol`; whether it is the best."""
+        self.validation_scores.append(score)
+        self._count(score < self.best_validation_score + tol)
+        is_best = score > self.best_validation_score
+        if is_best:
+            self.best_validation_score = score
+        return is_best
+
+    def _count(self, stays):
+        self.no_improvement_count = self.no_improvement_count + 1 if stays else 0
