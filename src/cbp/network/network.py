@@ -51,14 +51,16 @@ class Network:
     ----------
     layer_sizes : sequence of int
         n_0, ..., n_L: the number of inputs, of nodes in each hidden layer, of outputs.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        g of the hidden layers.
-    output_activation : str, default='identity'
+    activation : str or record of `cbp.activations`, default='relu'
+        g of the hidden layers: 'identity', 'logistic', 'tanh', 'relu', 'leaky_relu' or
+        'gelu'.
+    output_activation : str or record, default='identity'
         g of the output layer: one of the hidden activations, 'softmax' or 'exp'.
-    loss : str, default='squared_error'
+    loss : str or record of `cbp.losses`, default='squared_error'
         C_0 of one sample, summed over the outputs: 'squared_error' 1/2 (a - y)^2,
         'sum_of_squares' (a - y)^2, 'log_loss' (with logistic or softmax outputs),
-        'poisson' (half the Poisson deviance, with exp outputs).
+        'poisson' (half the Poisson deviance, with exp outputs), 'huber' (with identity
+        outputs, linear in large errors).
     alpha : float, default=0.0
         Strength of the L2 penalty: alpha/2 ||W||^2 / S is added to the loss, where
         S is the number of rows, or the sum of their weights. Intercepts go free.
