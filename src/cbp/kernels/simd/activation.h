@@ -9,7 +9,7 @@
 
 /* A cbp_function in reals, by value: a constant code, and parameters in registers. */
 typedef struct {
-    int code;
+    int code, from_z;
     real parameter[CBP_MOST_PARAMETERS];
 } function;
 
@@ -17,8 +17,9 @@ INLINE int code_of(const cbp_function *g) { return g ? g->code : CBP_IDENTITY; }
 
 INLINE function with_code(const int code, const cbp_function *g)
 {
-    function f = {code, {0}};
+    function f = {code, g && g->from_z, {0}};
     if (g)
+        UNROLL
         for (int i = 0; i < CBP_MOST_PARAMETERS; i++)
             f.parameter[i] = (real)g->parameters[i];
     return f;

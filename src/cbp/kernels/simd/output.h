@@ -159,7 +159,7 @@ INLINE vec twice_loss(const function loss, vec error, vec dC_da)
 }
 
 /* These losses on any output: delta = dC_0/da g'(z). */
-INLINE vec of_errors(const int across, ptrdiff_t n, const function g, const int from_z,
+INLINE vec of_errors(const int across, ptrdiff_t n, const function g,
                      const function loss, ptrdiff_t step, const real *z, const real *y,
                      real *a, real *delta)
 {
@@ -173,7 +173,7 @@ INLINE vec of_errors(const int across, ptrdiff_t n, const function g, const int 
         C = C + twice_loss(loss, error, dC_da);
         along = along + dC_da * a_q;
         store(delta + at,
-              keep(here, times_slope(g, from_z ? load(z + at) : a_q, dC_da)));
+              keep(here, times_slope(g, g.from_z ? load(z + at) : a_q, dC_da)));
     }
     if (g.code == CBP_SOFTMAX) {
         /* da_k/dz_j = a_k ([k = j] - a_j) makes
@@ -189,19 +189,17 @@ INLINE vec of_errors(const int across, ptrdiff_t n, const function g, const int 
 }
 
 /* BP1; returns C_0, in every lane if lanes are nodes. */
-INLINE vec loss_and_delta(const int across, ptrdiff_t n, const cbp_function *g,
-                          const cbp_function *loss, ptrdiff_t step, const real *z,
+INLINE vec loss_and_delta(const int across, ptrdiff_t n, const function g,
+                          const function loss, ptrdiff_t step, const real *z,
                           const real *y, real *a, real *delta)
 {
-    switch (loss->code) {
+    switch (loss.code) {
     case CBP_LOG_LOSS:
-        if (g->code == CBP_SOFTMAX)
+        if (g.code == CBP_SOFTMAX)
             return canonical_softmax(across, n, step, z, y, a, delta);
         return canonical(across, n, CBP_LOG_LOSS, step, z, y, a, delta);
     case CBP_POISSON: return canonical(across, n, CBP_POISSON, step, z, y, a, delta);
-    default:
-        return of_errors(across, n, function_of(g), g->from_z, function_of(loss), step, z,
-                         y, a, delta);
+    default: return of_errors(across, n, g, loss, step, z, y, a, delta);
     }
 }
 
@@ -287,8 +285,8 @@ static void output(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g_, ptrdiff_
 }
 
 /* BP1 of `rows` (at most LANES) rows; keeps a^L unless a is NULL. */
-INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g,
-                                 const cbp_function *loss, ptrdiff_t step,
+INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, const function g,
+                                 const function loss, ptrdiff_t step,
                                  const real *z, const real *y,
                                  const real *codes, real *a, real *delta)
 {
@@ -304,12 +302,13 @@ INLINE vec error_signal_of_lanes(ptrdiff_t rows, ptrdiff_t n, const cbp_function
     return C;
 }
 
-static void error_signal(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g,
-                         const cbp_function *loss, ptrdiff_t step, const void *z_,
+static void error_signal(ptrdiff_t rows, ptrdiff_t n, const cbp_function *g_,
+                         const cbp_function *loss_, ptrdiff_t step, const void *z_,
                          const void *targets,
                          const void *codes_, int keep_a, void *a_, void *delta_,
                          void *sample_losses)
 {
+    const function g = function_of(g_), loss = function_of(loss_);
     const real *z = z_, *y = targets, *codes = codes_;
     real *a = a_, *delta = delta_, *C = sample_losses, C_last[LANES];
     ptrdiff_t i = 0, at = 0;
