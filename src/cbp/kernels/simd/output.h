@@ -97,7 +97,7 @@ INLINE vec cross_entropy(vec y, vec z, vec e)
 }
 
 /* The losses whose output activation is canonical: delta^L = a - y, because g' cancels. */
-INLINE vec canonical(const int across, ptrdiff_t n, const int loss, ptrdiff_t step,
+INLINE vec canonical(const int across, ptrdiff_t n, int loss, ptrdiff_t step,
                      const real *z, const real *y, real *a, real *delta)
 {
     vec C = broadcast(0);
@@ -149,12 +149,12 @@ INLINE vec loss_slope(const function loss, vec error)
     }
 }
 
-/* Twice C_0 of one output; of a loss that is dC_0/da times the error, half of that. */
-INLINE vec twice_loss(const function loss, vec error, vec dC_da)
+/* What dC_0/da is multiplied by to give twice C_0: the multiply-add stays one for all. */
+INLINE vec loss_factor(const function loss, vec error, vec dC_da)
 {
     switch (loss.code) {
-    case CBP_HUBER: return dC_da * (2 * error - dC_da);
-    default: return dC_da * error;
+    case CBP_HUBER: return 2 * error - dC_da;
+    default: return error;
     }
 }
 
@@ -170,7 +170,7 @@ INLINE vec of_errors(const int across, ptrdiff_t n, const function g,
         const ivec here = nodes_of(across, q, n);
         const vec a_q = load(a + at), error = keep(here, a_q - load(y + at));
         const vec dC_da = loss_slope(loss, error);
-        C = C + twice_loss(loss, error, dC_da);
+        C = C + dC_da * loss_factor(loss, error, dC_da);
         along = along + dC_da * a_q;
         store(delta + at,
               keep(here, times_slope(g, g.from_z ? load(z + at) : a_q, dC_da)));
@@ -197,8 +197,8 @@ INLINE vec loss_and_delta(const int across, ptrdiff_t n, const function g,
     case CBP_LOG_LOSS:
         if (g.code == CBP_SOFTMAX)
             return canonical_softmax(across, n, step, z, y, a, delta);
-        return canonical(across, n, CBP_LOG_LOSS, step, z, y, a, delta);
-    case CBP_POISSON: return canonical(across, n, CBP_POISSON, step, z, y, a, delta);
+        /* falls through */
+    case CBP_POISSON: return canonical(across, n, loss.code, step, z, y, a, delta);
     default: return of_errors(across, n, g, loss, step, z, y, a, delta);
     }
 }
