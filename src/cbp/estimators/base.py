@@ -28,7 +28,7 @@ from cbp.estimators.callbacks import FitTask
 from cbp.estimators.fit import OPTIONAL, Fit
 from cbp.estimators.fitted import FittedMLP
 from cbp.estimators.parameters import documented
-from cbp.functions.losses import LOSSES, classifies, resolve_loss
+from cbp.functions.losses import classifies, resolve_loss, said_of
 
 
 def trains_by_epochs(estimator):
@@ -177,8 +177,7 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
             tags.target_tags.multi_output = True
-            known = LOSSES.get(self.loss) if isinstance(self.loss, str) else self.loss
-            tags.target_tags.positive_only = getattr(known, "positive_only", False)
+            tags.target_tags.positive_only = said_of(self.loss, "positive_only")
         return tags
 
     # -- fit -------------------------------------------------------------------

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import entr, logsumexp, xlogy
 
-from cbp.functions.activations import OUTPUT_ACTIVATIONS
+from cbp.functions.activations import OUTPUT_ACTIVATIONS, resolve_activation
 from cbp.functions.ieee import exp, log, sum_exp
 from cbp.functions.spec import Spec, named, resolve
 
@@ -316,24 +316,16 @@ class Huber(Loss):
         return math.copysign(self.delta, error) if abs(error) > self.delta else error
 
     def of_constant(self, output, y, weight=None):
-        weight = np.ones(len(y)) if weight is None else weight
-
         def mean_loss(constant, column):
-            errors = zip(np.full(len(column), constant), column, strict=True)
-            losses = [self.of_output(None, a, y_i) for a, y_i in errors]
+            losses = [self.of_output(None, constant, y_i) for y_i in column]
             return np.average(losses, weights=weight)
 
-        # Convex, with its minimum among the targets' range.
-        return float(
-            sum(
-                minimize_scalar(
-                    mean_loss, bounds=(column.min(), column.max()), args=(column,)
-                ).fun
-                if column.min() < column.max()
-                else 0.0
-                for column in y.T
-            )
-        )
+        least = 0.0
+        for column in y.T:
+            bounds = column.min(), column.max()  # of a convex function's minimum
+            if bounds[0] < bounds[1]:
+                least += minimize_scalar(mean_loss, bounds=bounds, args=(column,)).fun
+        return float(least)
 
 
 #: By name.
@@ -348,10 +340,37 @@ def resolve_loss(loss):
     return resolve("loss", loss, LOSSES)
 
 
-def classifies(loss):
-    """Whether a loss is for classes; `loss` as a user gave it, who may be mistaken."""
+def said_of(loss, attribute):
+    """An attribute of a loss as a user gave it; False if he is mistaken in the loss."""
     known = LOSSES.get(loss) if isinstance(loss, str) else loss
-    return getattr(known, "classifies", False)
+    return getattr(known, attribute, False)
+
+
+def classifies(loss):
+    """Whether a loss, as a user gave it, is for classes."""
+    return said_of(loss, "classifies")
+
+
+def resolve_functions(activation, output_activation, loss):
+    """The records of a network from names or records of functions that go together.
+
+    Returns
+    -------
+    hidden, output : Activation
+    loss : Loss
+
+    Raises
+    ------
+    ValueError
+        If one is unknown, or the loss is not defined for the output activation.
+    """
+    hidden = resolve_activation(activation)
+    output = resolve_activation(
+        output_activation, "output_activation", OUTPUT_ACTIVATIONS
+    )
+    loss = resolve_loss(loss)
+    check_pair(loss, output)
+    return hidden, output, loss
 
 
 def check_pair(loss, output):

@@ -5,10 +5,9 @@ is to know of one of them, and hold nothing but their parameters. A name is a sh
 for the spec with default parameters.
 """
 
-import math
 from copy import copy
 from dataclasses import fields
-from numbers import Integral, Real
+from numbers import Real
 from typing import ClassVar
 
 
@@ -24,8 +23,7 @@ class Spec:
     name : str
         Its shorthand.
     ranges : dict
-        Parameter -> which values it takes: an interval such as "[0, 1)" of numbers, the
-        same after "int" for integers, or "bool".
+        Parameter -> which numbers it may be, an interval such as "[0, 1)".
     """
 
     name: ClassVar[str]
@@ -55,18 +53,14 @@ class Spec:
         return self
 
 
-def _is_in(value, allowed):
-    """Whether `value` is one of those that an entry of `ranges` describes."""
-    if allowed == "bool":
-        return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+def _is_in(value, interval):
+    """Whether `value` is a number within an interval as `ranges` has it."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
-    if allowed.startswith("int") and not isinstance(value, Integral):
-        return False
-    low, high = allowed.removeprefix("int ")[1:-1].split(",")
-    above = value >= float(low) if "[" in allowed else value > float(low)
-    below = value <= float(high) if allowed.endswith("]") else value < float(high)
-    return above and below and not math.isnan(value)
+    low, high = map(float, interval[1:-1].split(","))
+    above = value >= low if interval.startswith("[") else value > low
+    below = value <= high if interval.endswith("]") else value < high
+    return above and below  # NaN is neither
 
 
 def resolve(what, given, specs):

@@ -21,8 +21,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 
 from cbp.data.arrays import check_sample_weight, dense_array, sparse_rows
-from cbp.functions.activations import OUTPUT_ACTIVATIONS, resolve_activation
-from cbp.functions.losses import check_pair, resolve_loss
+from cbp.functions.losses import resolve_functions
 from cbp.network.backprop import Backprop, check_index
 
 #: What is settled when a network is made.
@@ -130,12 +129,9 @@ class Network:
         params=None,
     ):
         self.layer_sizes = _check_layer_sizes(layer_sizes)
-        hidden = resolve_activation(activation)
-        output = resolve_activation(
-            output_activation, "output_activation", OUTPUT_ACTIVATIONS
+        hidden, output, self.C_0 = resolve_functions(
+            activation, output_activation, loss
         )
-        self.C_0 = resolve_loss(loss)
-        check_pair(self.C_0, output)
         self.g = (None, *[hidden] * (len(self.layer_sizes) - 2), output)
         # A record that the user holds may be given other parameters.
         self.activation, self.output_activation, self.loss = map(
@@ -144,7 +140,7 @@ class Network:
         self.alpha = _check_alpha(alpha)
         self.dtype = _check_dtype(dtype)
         if params is None:
-            params = self._draw_params(check_random_state(random_state))
+            params = self._draw_params(check_random_state(random_state), hidden.scale)
         else:
             params = np.array(self._check_params(params))
         self._own(params)
@@ -166,8 +162,7 @@ class Network:
 
     # -- parameters ------------------------------------------------------------
 
-    def _draw_params(self, rng):
-        factor = resolve_activation(self.activation).scale
+    def _draw_params(self, rng, factor):
         coefs, intercepts = [], []
         for n_in, n_out in pairwise(self.layer_sizes):
             bound = np.sqrt(factor / (n_in + n_out))

@@ -43,12 +43,8 @@ import math
 from itertools import chain
 from typing import NamedTuple
 
-from cbp.functions.activations import (
-    OUTPUT_ACTIVATIONS,
-    Activation,
-    resolve_activation,
-)
-from cbp.functions.losses import Loss, check_pair, resolve_loss
+from cbp.functions.activations import Activation
+from cbp.functions.losses import Loss, resolve_functions
 
 
 class Net(NamedTuple):
@@ -63,13 +59,8 @@ class Net(NamedTuple):
     @classmethod
     def of(cls, sizes, activation, output_activation, loss, alpha):
         """The same from names, or records, of functions that go together."""
-        output = resolve_activation(
-            output_activation, "output_activation", OUTPUT_ACTIVATIONS
-        )
-        loss = resolve_loss(loss)
-        check_pair(loss, output)
-        sizes = tuple(int(size) for size in sizes)
-        return cls(sizes, resolve_activation(activation), output, loss, float(alpha))
+        functions = resolve_functions(activation, output_activation, loss)
+        return cls(tuple(int(size) for size in sizes), *functions, float(alpha))
 
 
 # -------------------------------------------------------------------- of one sample
