@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from cbp.functions import activations, losses
+from cbp.training import solvers
 
 #: Names of functions.
 ACTIVATIONS = tuple(activations.ACTIVATIONS)
@@ -15,6 +16,16 @@ LOSSES = tuple(losses.LOSSES)
 PAIRS = [
     (name, output) for name, loss in losses.LOSSES.items() for output in loss.outputs
 ]
+
+#: Every solver that goes by batches, with its defaults, and the other forms of SGD.
+SOLVERS = {
+    repr(solver): solver
+    for solver in (
+        *(record() for record in solvers.SOLVERS.values() if record.is_stochastic),
+        solvers.SGD(momentum=0.0, nesterovs_momentum=False),
+        solvers.SGD(nesterovs_momentum=False),
+    )
+}
 
 #: What stands beside a function that is varied by itself: smooth, and of every layer's
 #: own kind, so that no zeros and no symmetry hide an error.
@@ -38,6 +49,16 @@ def distance_from_kinks(activation, z):
     """How near z comes to where g' jumps; inf if it does not."""
     kinks = activations.OUTPUT_ACTIVATIONS[activation].kinks
     return min((np.abs(z - kink).min() for kink in kinks), default=np.inf)
+
+
+def moments_of(solver, params):
+    """The moments of a solver before its first step."""
+    return [np.zeros_like(params) for _ in solver.moments]
+
+
+def rates_of(rate, n, batch_size):
+    """One rate for all batches of an epoch over n rows."""
+    return np.full(-(-n // batch_size), rate)
 
 
 def n_params(sizes):

@@ -15,6 +15,7 @@ from cbp.export.scikit_learn import from_sklearn, to_sklearn
 from cbp.functions import activations, losses
 from cbp.network.backprop import Backprop
 from cbp.network.network import Network
+from cbp.training import schedules, solvers
 from cbp.training.record import Record
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ __all__ = [
     "explore",
     "from_sklearn",
     "losses",
+    "schedules",
+    "solvers",
     "to_sklearn",
 ]
 

@@ -13,9 +13,24 @@ from cbp.functions.activations import OUTPUT_ACTIVATIONS
 from cbp.functions.losses import LOSSES
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
+from cbp.training.schedules import SCHEDULES
+from cbp.training.solvers import SOLVERS
 
-RECORDS = [record() for record in (*OUTPUT_ACTIVATIONS.values(), *LOSSES.values())]
+#: Those that a network is made of, and those that it is trained by.
+FUNCTIONS = [record() for record in (*OUTPUT_ACTIVATIONS.values(), *LOSSES.values())]
+RECORDS = FUNCTIONS + [record() for record in (*SOLVERS.values(), *SCHEDULES.values())]
+MODULES = (cbp.activations, cbp.losses, cbp.solvers, cbp.schedules)
 PARAMETERS = [(record, name) for record in RECORDS for name in record.ranges]
+
+#: What no parameter may be, and what one may be beside its default.
+OUT_OF_RANGE = [-1.0, np.nan, np.inf, "1", None]
+OTHERS = {
+    "momentum": 0.5,
+    "nesterovs_momentum": False,
+    "beta_1": 0.5,
+    "beta_2": 0.5,
+    "max_fun": 3,
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -28,7 +43,8 @@ y = X[:, 0] ** 2 - X[:, 1]
 
 @pytest.mark.parametrize("record", RECORDS, ids=repr)
 def test_a_record_shows_itself_as_the_call_that_makes_it(record):
-    assert eval(repr(record), vars(cbp.activations) | vars(cbp.losses)) == record
+    names = {name: what for module in MODULES for name, what in vars(module).items()}
+    assert eval(repr(record), names) == record
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=repr)
@@ -39,16 +55,19 @@ def test_copies_pickles_and_clones_are_equal_objects_of_their_own(record):
 
 @pytest.mark.parametrize("record, name", PARAMETERS, ids=str)
 def test_other_parameters_make_another_record(record, name):
-    other = clone(record).set_params(**{name: getattr(record, name) * 2})
+    value = OTHERS.get(name, 2 * getattr(record, name))
+    other = clone(record).set_params(**{name: value})
     assert other != record
-    assert other.get_params()[name] == 2 * record.get_params()[name]
+    assert other.get_params()[name] == value
 
 
-@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, "1", None, True])
+@pytest.mark.parametrize("value", [*OUT_OF_RANGE, "of the other kind"])
 @pytest.mark.parametrize("record, name", PARAMETERS, ids=str)
 def test_a_value_out_of_range_is_refused_and_changes_nothing(record, name, value):
+    if value == "of the other kind":
+        value = 1 if record.ranges[name] == "bool" else True
     before = copy.copy(record)
-    message = rf"{name}=.* of {type(record).__name__} must be in "
+    message = rf"{name}=.* of {type(record).__name__} must be "
     with pytest.raises(ValueError, match=message):
         record.set_params(**{name: value})
     with pytest.raises(ValueError, match=message):
@@ -63,7 +82,22 @@ def test_a_parameter_that_there_is_not_is_refused_with_those_there_are():
         cbp.activations.ReLU().alpha = 1.0
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=repr)
+@pytest.mark.parametrize(
+    "value, message",
+    [(1.5, "must be an integer in"), (0, r"must be an integer in \[1, inf\)\.")],
+)
+def test_what_is_counted_must_be_whole(value, message):
+    with pytest.raises(ValueError, match=f"max_fun={value} of LBFGS {message}"):
+        cbp.solvers.LBFGS(max_fun=value)
+
+
+def test_parameters_may_be_scalars_of_numpy():
+    solver = cbp.solvers.SGD(np.float32(0.5), np.bool_(True))
+    assert solver.hyperparameters == (0.5, 1.0)
+    assert cbp.solvers.LBFGS(np.int64(7)).max_fun == 7
+
+
+@pytest.mark.parametrize("record", FUNCTIONS, ids=repr)
 def test_formulas_are_there_to_be_read(record):
     assert record.formula and record.latex
     assert record.latex.count("{") == record.latex.count("}")
@@ -78,7 +112,7 @@ def test_formulas_are_there_to_be_read(record):
     ids=["kernels", "reference"],
 )
 def test_every_record_has_its_case_in_kernels_and_reference(Propagator):
-    for loss in map(type, RECORDS):
+    for loss in map(type, FUNCTIONS):
         for output in getattr(loss, "outputs", ()):
             Propagator((1, 1), "relu", output, loss(), 0.0, np.float64)
     for name in cbp.activations.ACTIVATIONS:

@@ -12,9 +12,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from problems import rates_of
 from scipy.sparse import csr_array
 
 from cbp import Network
+from cbp.training.solvers import SGD
 
 COUNTER = r"""
 #define _GNU_SOURCE
@@ -88,6 +90,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cbp.kernels.propagator import Propagator
+from cbp.training.solvers import Adam
 
 count = ctypes.c_long.in_dll(ctypes.CDLL(None), "allocations")
 rng = np.random.default_rng(0)
@@ -101,14 +104,15 @@ propagator = Propagator((20, 50, 30, 10), "tanh", "softmax", "log_loss", 1e-4, X
 params = rng.normal(size=propagator.n_params).astype(np.float32)
 m, v = np.zeros_like(params), np.zeros_like(params)
 order, weight = rng.permutation(n), np.ones(n, np.float32)
+rates = np.full(-(-n // 32), 1e-3)
 
 before = count.value
 assert bytearray(1_000_000) and count.value > before, "the counter counts nothing"
 
-propagator.use_adam(m, v, 0, 0.9, 0.999, 1e-8)
+propagator.use_solver(Adam(), [m, v])
 propagator.begin_training(params, X, y, weight, 32)
 for epoch in range(3):
-    propagator.begin_epoch(order, 1e-3)
+    propagator.begin_epoch(order, rates)
     before = count.value
     finished = propagator.advance(60.0)
     in_epoch = count.value - before
@@ -171,10 +175,10 @@ def test_a_sparse_X_is_never_made_dense():
     tracemalloc.start()
     outputs = network.forward(X)
     with network.propagator() as propagator:
-        propagator.use_sgd(velocity, 0.9, True)
+        propagator.use_solver(SGD(0.9, True), [velocity])
         order = rng.permutation(n)
         propagator.begin_training(network.params_, X, y, None, 1000)
-        propagator.begin_epoch(order, 0.01)
+        propagator.begin_epoch(order, rates_of(0.01, n, 1000))
         assert propagator.advance(60.0)
         propagator.end_epoch()
         propagator.end_training()

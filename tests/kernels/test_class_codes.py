@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from problems import n_params
+from problems import n_params, rates_of
 
 from cbp import MLPClassifier, Network
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
+from cbp.training.solvers import SGD
 
 pytestmark = pytest.mark.emulated
 
@@ -22,10 +23,10 @@ def trained(Propagator, dtype, sizes, X, y, weight, batch_size):
     grad, velocity = np.empty_like(params), np.zeros_like(params)
     losses = [propagator.loss_and_grad(params, X, y, weight, grad)]
     order = np.random.default_rng(1).permutation(len(X))
-    propagator.use_sgd(velocity, 0.9, True)
+    propagator.use_solver(SGD(0.9, True), [velocity])
     propagator.begin_training(params, X, y, weight, batch_size)
     for _ in range(2):
-        propagator.begin_epoch(order, 0.1)
+        propagator.begin_epoch(order, rates_of(0.1, len(order), batch_size))
         assert propagator.advance(60.0)
         losses.append(propagator.end_epoch()[0])
     propagator.end_training()

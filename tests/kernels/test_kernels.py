@@ -16,15 +16,19 @@ from marks import by_design
 from problems import (
     ACTIVATIONS,
     PAIRS,
+    SOLVERS,
     USUAL_ACTIVATION,
     USUAL_PAIR,
     draw_targets,
+    moments_of,
     n_params,
+    rates_of,
 )
 from scipy import sparse
 
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
+from cbp.training.solvers import SGD, Adam
 
 pytestmark = pytest.mark.emulated
 
@@ -194,12 +198,6 @@ def test_widths_that_differ_and_batches_of_many_blocks(monkeypatch, sizes, n):
 
 # ---- epochs ------------------------------------------------------------------------
 
-SOLVERS = {
-    "adam": ("use_adam", 2, (0, 0.9, 0.999, 1e-8)),
-    "sgd": ("use_sgd", 1, (0.0, False)),
-    "momentum": ("use_sgd", 1, (0.9, False)),
-    "nesterov": ("use_sgd", 1, (0.9, True)),
-}
 #: Rounding grows from step to step: up to 100 of them here.
 EPOCH_RTOL = {np.float64: 1e-11, np.float32: 1e-3}
 #: With layers of less than a vector, of one and of two, filled or not, for all widths
@@ -215,22 +213,22 @@ def train(
     With `apart` they are written back after each epoch and taken up again.
     """
     epochs = 3
-    use, n_moments, settings = SOLVERS[solver]
+    solver = SOLVERS[solver]
     sizes, activation, output, loss = EPOCH_SPEC
     params, X, y, weights = (np.array(array, dtype) for array in arrays)
-    moments = [np.zeros_like(params) for _ in range(n_moments)]
+    moments = moments_of(solver, params)
+    factors = np.random.default_rng(5).uniform(0.5, 2.0, (len(sizes) - 1, 2))
     propagator = Propagator(sizes, activation, output, loss, ALPHA, np.dtype(dtype))
     rng = np.random.default_rng(3)
     losses, steps = [], 0
     for epoch in range(epochs):
         if apart or epoch == 0:
-            if use == "use_adam":
-                settings = (steps, *settings[1:])
-            getattr(propagator, use)(*moments, *settings)
+            propagator.use_solver(solver, moments, steps, factors)
             sample_weight = weights if weighted else None
             propagator.begin_training(params, X, y, sample_weight, batch_size)
         order = rng.permutation(len(X)).astype(np.intp)
-        propagator.begin_epoch(order, 0.01 * (epoch + 1))
+        n_batches = -(-len(X) // batch_size)
+        propagator.begin_epoch(order, 0.01 * (epoch + rng.random(n_batches)))
         while not propagator.advance(seconds):
             pass
         epoch_loss, steps = propagator.end_epoch()
@@ -286,9 +284,9 @@ def test_a_batch_of_weight_zero_changes_nothing():
 
     def epoch(order):
         trained, velocity = params.copy(), np.zeros_like(params)
-        propagator.use_sgd(velocity, 0.9, True)
+        propagator.use_solver(SGD(0.9, True), [velocity])
         propagator.begin_training(trained, X, y, weights, 4)
-        propagator.begin_epoch(np.array(order), 0.1)
+        propagator.begin_epoch(np.array(order), rates_of(0.1, len(order), 4))
         assert propagator.advance(60.0)
         loss, steps = propagator.end_epoch()
         propagator.end_training()
@@ -367,9 +365,9 @@ def test_outputs_are_filled_and_nothing_beside_them_is_touched(
     propagator.loss_and_grad(params, X, y, weights, outputs[1])
     outputs.append(guarded((n, sizes[0])))
     propagator.inspect(params, X, y, outputs[2], z, a, delta, outputs[3])
-    propagator.use_adam(m, v, 0, 0.9, 0.999, 1e-8)
+    propagator.use_solver(Adam(), [m, v])
     propagator.begin_training(trained, X, y, weights, 32)
-    propagator.begin_epoch(np.arange(n), 0.01)
+    propagator.begin_epoch(np.arange(n), rates_of(0.01, n, 32))
     assert propagator.advance(60.0)
     propagator.end_epoch()
     propagator.end_training()
@@ -427,10 +425,10 @@ def test_rows_beyond_two_gigabytes_are_found(tmp_path):
         (near, np.array(X[-3:]), np.array(y[-3:])),
     ):
         velocity[:] = 0
-        propagator.use_sgd(velocity, 0.0, False)
+        propagator.use_solver(SGD(0.0, False), [velocity])
         order = np.arange(len(rows) - 3, len(rows))
         propagator.begin_training(trained, rows, targets, None, 3)
-        propagator.begin_epoch(order, 0.1)
+        propagator.begin_epoch(order, np.array([0.1]))
         assert propagator.advance(60.0)
         propagator.end_epoch()
         propagator.end_training()
@@ -446,9 +444,9 @@ def test_subnormals_are_flushed_in_training_and_only_there():
     params, v = np.zeros(2, np.float32), np.zeros(2, np.float32)
     m = np.full(2, 2 * smallest)
     zeros = np.zeros((10, 1), np.float32)
-    propagator.use_adam(m, v, 0, 0.9, 0.999, 1e-8)
+    propagator.use_solver(Adam(), [m, v])
     propagator.begin_training(params, zeros, zeros, None, 1)
-    propagator.begin_epoch(np.arange(10), 0.0)
+    propagator.begin_epoch(np.arange(10), np.zeros(10))
     assert propagator.advance(60.0)
     propagator.end_epoch()
     propagator.end_training()
@@ -523,19 +521,19 @@ def test_the_calls_of_a_training_come_in_their_order(implementation):
     order = np.arange(4)
 
     def use_sgd():
-        propagator.use_sgd(np.zeros_like(params), 0.0, False)
+        propagator.use_solver(SGD(0.0, False), [np.zeros_like(params)])
 
     def begin_training():
         propagator.begin_training(params, X, y, None, 2)
 
     def begin_epoch():
-        propagator.begin_epoch(order, 0.1)
+        propagator.begin_epoch(order, np.full(2, 0.1))
 
     def refuses(call, remedy):
         with pytest.raises(ValueError, match=remedy):
             call()
 
-    refuses(begin_training, "use_adam or use_sgd")
+    refuses(begin_training, "use_solver")
     use_sgd()
     for call in (begin_epoch, propagator.end_training):
         refuses(call, "begin_training")
@@ -545,7 +543,8 @@ def test_the_calls_of_a_training_come_in_their_order(implementation):
     for call in (lambda: propagator.advance(1.0), propagator.end_epoch):
         refuses(call, "begin_epoch")
     for rows in ([0, 4], [-1, 0]):
-        refuses(lambda rows=rows: propagator.begin_epoch(np.array(rows), 0.1), "order")
+        rows = np.array(rows)
+        refuses(lambda rows=rows: propagator.begin_epoch(rows, np.ones(1)), "order")
     begin_epoch()
     refuses(begin_epoch, "end_epoch")
     propagator.end_training()
@@ -555,7 +554,7 @@ def test_the_calls_of_a_training_come_in_their_order(implementation):
 def test_the_workspace_of_a_training_is_used_for_nothing_else():
     params, X, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 4)
     propagator = kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
-    propagator.use_sgd(np.zeros_like(params), 0.0, False)
+    propagator.use_solver(SGD(0.0, False), [np.zeros_like(params)])
     propagator.begin_training(params, X, y, None, 2)
     with pytest.raises(ValueError, match="end_training"):
         propagator.forward(params, X, np.empty_like(y))
@@ -592,8 +591,8 @@ def test_parameters_and_moments_must_not_share_memory():
     propagator = kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
     m = np.zeros_like(params)
     with pytest.raises(ValueError, match="m and v share memory"):
-        propagator.use_adam(m, m, 0, 0.9, 0.999, 1e-8)
-    propagator.use_sgd(params, 0.0, False)
+        propagator.use_solver(Adam(), [m, m])
+    propagator.use_solver(SGD(0.0, False), [params])
     with pytest.raises(ValueError, match="params and velocity share memory"):
         propagator.begin_training(params, X, y, None, 2)
 
@@ -606,7 +605,7 @@ def test_a_refused_training_leaves_none_open():
         ("2", TypeError),
         (2**70, OverflowError),
     ]:
-        propagator.use_sgd(np.zeros_like(params), 0.0, False)
+        propagator.use_solver(SGD(0.0, False), [np.zeros_like(params)])
         with pytest.raises(error):
             propagator.begin_training(params, X, y, None, batch_size)
         assert not propagator.in_training
@@ -615,9 +614,9 @@ def test_a_refused_training_leaves_none_open():
 def test_a_propagator_thrown_away_in_an_epoch_lets_go_of_the_arrays():
     params, X, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 50)
     propagator = kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
-    propagator.use_sgd(np.zeros_like(params), 0.0, False)
+    propagator.use_solver(SGD(0.0, False), [np.zeros_like(params)])
     propagator.begin_training(params, X, y, None, 5)
-    propagator.begin_epoch(np.arange(50), 0.1)
+    propagator.begin_epoch(np.arange(50), rates_of(0.1, 50, 5))
     propagator.advance(0.0)
     alive = weakref.ref(X)
     del X
@@ -660,13 +659,12 @@ def all_results(sizes, dtype, X, params, y, weights):
         loss = propagator.loss_and_grad(params, X, y, sample_weight, gradient)
         result[f"loss{name}"] = np.array(loss)
     order = np.random.default_rng(3).integers(X.shape[0], size=X.shape[0] + 20)
-    for solver in ("adam", "nesterov"):
-        use, n_moments, settings = SOLVERS[solver]
-        moments = [np.zeros_like(params) for _ in range(n_moments)]
-        trained = params.copy()
-        getattr(propagator, use)(*moments, *settings)
+    for solver in (Adam(), SGD()):
+        moments, trained = moments_of(solver, params), params.copy()
+        propagator.use_solver(solver, moments)
         propagator.begin_training(trained, X, y, weights, 100)
-        propagator.begin_epoch(order.astype(np.intp), 0.05)
+        rates = rates_of(0.05, len(order), 100)
+        propagator.begin_epoch(order.astype(np.intp), rates)
         while not propagator.advance(0.0):
             pass
         result[f"{solver} loss"] = np.array(propagator.end_epoch())
@@ -826,9 +824,9 @@ def test_a_propagator_lets_go_of_a_sparse_X():
     params, _, y, _ = draw(8, EPOCH_SPEC[0], "squared_error", "identity", 50)
     X = draw_csr(16, (50, EPOCH_SPEC[0][0]), 0.5, np.float64)
     propagator = kernels.Propagator(*EPOCH_SPEC, ALPHA, np.dtype(np.float64))
-    propagator.use_sgd(np.zeros_like(params), 0.0, False)
+    propagator.use_solver(SGD(0.0, False), [np.zeros_like(params)])
     propagator.begin_training(params, X, y, None, 5)
-    propagator.begin_epoch(np.arange(50), 0.1)
+    propagator.begin_epoch(np.arange(50), rates_of(0.1, 50, 5))
     propagator.advance(0.0)
     arrays = [weakref.ref(array) for array in (X.data, X.indices, X.indptr)]
     del X

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cbp.estimators.fit import BLOCK_BYTES
+from cbp.training.early_stopping import BLOCK_BYTES
 
 FIT = """
 import json

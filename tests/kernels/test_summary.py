@@ -8,14 +8,18 @@ from marks import by_design
 from problems import (
     ACTIVATIONS,
     PAIRS,
+    SOLVERS,
     USUAL_ACTIVATION,
     USUAL_PAIR,
     draw_targets,
+    moments_of,
+    rates_of,
 )
 from scipy import sparse
 
 from cbp.kernels import propagator as kernels
 from cbp.reference import propagator as reference
+from cbp.training.solvers import SGD, Adam
 
 pytestmark = pytest.mark.emulated
 
@@ -30,12 +34,6 @@ RATE = 0.05
 #: transposed.
 SIZES = (3, 17, 10, 5, 2)
 SPEC = (SIZES, "logistic", "identity", "squared_error")
-SOLVERS = {
-    "adam": ("use_adam", 2, (0, 0.9, 0.999, 1e-8)),
-    "sgd": ("use_sgd", 1, (0.0, False)),
-    "momentum": ("use_sgd", 1, (0.9, False)),
-    "nesterov": ("use_sgd", 1, (0.9, True)),
-}
 
 
 def draw(seed, sizes, loss="squared_error", output="identity", n=50):
@@ -61,15 +59,14 @@ def make(implementation, spec=SPEC, dtype=np.float64):
 
 def train(propagator, solver, params, X, y, weights, batch_size, seconds=60.0):
     """Summaries of two epochs, each in an order of its own, then what was trained."""
-    use, n_moments, settings = SOLVERS[solver]
     params = params.copy()
-    moments = [np.zeros_like(params) for _ in range(n_moments)]
-    getattr(propagator, use)(*moments, *settings)
+    moments = moments_of(solver, params)
+    propagator.use_solver(solver, moments)
     propagator.begin_training(params, X, y, weights, batch_size)
     rng, summaries = np.random.default_rng(3), []
     for _ in range(2):
         order = rng.permutation(X.shape[0]).astype(np.intp)
-        propagator.begin_epoch(order, RATE)
+        propagator.begin_epoch(order, rates_of(RATE, len(order), batch_size))
         while not propagator.advance(seconds):
             pass
         propagator.end_epoch()
@@ -111,7 +108,7 @@ def test_kernels_sum_up_as_the_reference(monkeypatch, activation, loss, output):
     def results(implementation, dtype):
         propagator, given = make(implementation, spec, dtype), cast(arrays, dtype)
         summary = summary_of_loss(propagator, *given)
-        return [summary, *train(propagator, "sgd", *given, 12)[0]]
+        return [summary, *train(propagator, SGD(0.0, False), *given, 12)[0]]
 
     expected = results(reference, np.float64)
     for dtype, isa in product(RTOL, ISAS):
@@ -122,7 +119,7 @@ def test_kernels_sum_up_as_the_reference(monkeypatch, activation, loss, output):
 
 @pytest.mark.parametrize("batch_size", [1, 8, 50, 1000])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 def test_every_solver_and_batch_is_summed_up(monkeypatch, solver, weighted, batch_size):
     arrays = draw(2, SIZES)
     if not weighted:
@@ -149,9 +146,10 @@ def test_a_last_batch_without_weight_leaves_the_step_before_it_to_be_told(
 
     def epoch(order):
         propagator = make(implementation)
-        propagator.use_sgd(np.zeros_like(params), 0.9, True)
+        propagator.use_solver(SGD(0.9, True), [np.zeros_like(params)])
         propagator.begin_training(params.copy(), X, y, weights, 4)
-        propagator.begin_epoch(np.array(order, np.intp), RATE)
+        order = np.array(order, np.intp)
+        propagator.begin_epoch(order, rates_of(RATE, len(order), 4))
         assert propagator.advance(60.0)
         propagator.end_epoch()
         return propagator.summary()
@@ -170,11 +168,11 @@ def test_only_a_finished_epoch_is_summed_up(implementation):
     with pytest.raises(ValueError, match="use_summary"):
         propagator.summary()
     propagator.use_summary()
-    propagator.use_sgd(np.zeros_like(params), 0.9, True)
+    propagator.use_solver(SGD(0.9, True), [np.zeros_like(params)])
     propagator.begin_training(params, X, y, None, 4)
     with pytest.raises(ValueError, match="end_training"):
         propagator.use_summary()
-    propagator.begin_epoch(np.arange(4), RATE)
+    propagator.begin_epoch(np.arange(4), np.array([RATE]))
     with pytest.raises(ValueError, match="finished epoch"):
         propagator.summary()
 
@@ -199,9 +197,9 @@ def test_before_an_epoch_has_ended_there_is_nothing_to_tell(implementation):
     with pytest.raises(ValueError, match="sample_weight"):
         summary_of_loss(propagator, params, X, y, 0 * weights)
     assert_refuses()
-    propagator.use_sgd(np.zeros_like(params), 0.9, True)
+    propagator.use_solver(SGD(0.9, True), [np.zeros_like(params)])
     propagator.begin_training(params, X, y, weights, 4)
-    propagator.begin_epoch(np.arange(8), RATE)
+    propagator.begin_epoch(np.arange(8), np.full(2, RATE))
     assert_refuses()
     propagator.end_epoch()  # as Ctrl-C ends it, before its last batch
     assert_refuses()
@@ -230,7 +228,7 @@ def test_batches_of_many_blocks_are_summed_up_as_a_whole(monkeypatch, sizes):
         others = np.empty(1200), [np.empty_like(a_l) for a_l in a]
         propagator.inspect(params, X, y, *others, a, delta, np.empty_like(X))
         (delta_norms, grad_norms, ratios, dead_shares), *_ = train(
-            propagator, "sgd", params, X, y, weights, 1200
+            propagator, SGD(0.0, False), params, X, y, weights, 1200
         )[0]
 
         weighted = [weights[:, np.newaxis] * delta_l for delta_l in delta]
@@ -273,7 +271,7 @@ def test_nodes_that_never_fire_are_dead(monkeypatch, isa, dtype, width):
     for batch_size in (50, 700):
         summaries, _ = train(
             make(kernels, spec, dtype),
-            "sgd",
+            SGD(0.0, False),
             *cast([params, X, X[:, :1]], dtype),
             None,
             batch_size,
@@ -289,10 +287,10 @@ def test_one_active_row_in_an_epoch_makes_a_node_alive():
     X = np.zeros((700, 1))
     for row in (0, 3, 350, 699):
         X[row] = 10.0
-        alive = train(make(kernels, spec), "sgd", params, X, X, None, 200)
+        alive = train(make(kernels, spec), SGD(0.0, False), params, X, X, None, 200)
         X[row] = 0.0
         assert alive[0][0][-1] == [0.0]
-    dead = train(make(kernels, spec), "sgd", params, X, X, None, 200)
+    dead = train(make(kernels, spec), SGD(0.0, False), params, X, X, None, 200)
     assert dead[0][0][-1] == [1.0]
 
 
@@ -336,7 +334,7 @@ def test_float64_sees_error_signals_down_to_1e_150(monkeypatch, isa):
 
 
 @pytest.mark.parametrize("dtype", RTOL)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
 def test_what_is_trained_is_bitwise_the_same_with_a_summary(solver, dtype):
     arrays = cast(draw(10, SIZES, n=700), dtype)
     for batch_size in (64, 700):
@@ -373,7 +371,7 @@ def test_any_number_of_threads_and_of_calls_sums_up_to_the_same_bits(
         propagator = make(kernels, spec, dtype)
         propagator.use_threads(n_threads, 0.0)
         loss = summary_of_loss(propagator, *arrays)
-        return loss, train(propagator, "adam", *arrays, 400, seconds)[0]
+        return loss, train(propagator, Adam(), *arrays, 400, seconds)[0]
 
     alone = results(1, 60.0)
     for n_threads, seconds in [(1, 0.0), (2, 60.0), (3, 0.0), (5, 60.0)]:
@@ -389,16 +387,16 @@ def test_sparse_X_and_codes_of_classes_sum_up_to_the_bits_of_dense_ones(dtype):
     params, X, y, weights = cast([params, X, y, weights], dtype)
     codes = y.argmax(axis=1).astype(np.int32)
     propagator = make(kernels, spec, dtype)
-    dense = train(propagator, "adam", params, X, y, weights, 120)[0]
+    dense = train(propagator, Adam(), params, X, y, weights, 120)[0]
     for given in (X, sparse.csr_array(X)):
-        assert train(propagator, "adam", params, given, codes, weights, 120)[0] == dense
+        assert train(propagator, Adam(), params, given, codes, weights, 120)[0] == dense
 
 
 def test_summaries_begin_anew_with_each_epoch_and_call():
     arrays = draw(14, SIZES)
     propagator = make(kernels)
     once = summary_of_loss(propagator, *arrays)
-    train(propagator, "adam", *arrays, 7)
+    train(propagator, Adam(), *arrays, 7)
     propagator.forward(*arrays[:2], np.empty_like(arrays[2]))
     assert summary_of_loss(propagator, *arrays) == once
     assert once[2] == [0.0] * 4  # no step

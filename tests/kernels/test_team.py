@@ -10,10 +10,11 @@ from itertools import product
 import numpy as np
 import pytest
 from marks import by_design
-from problems import n_params
+from problems import moments_of, n_params, rates_of
 from scipy.sparse import csr_array
 
 from cbp.kernels import propagator as kernels
+from cbp.training.solvers import resolve_solver
 
 #: Narrow and wide, deep and flat; more rows than a block holds, and a batch of a few.
 SIZES = [
@@ -52,14 +53,12 @@ def make(sizes, dtype, members, activation="tanh"):
 def train(propagator, params, X, y, weights, order, batch_size, solver, seconds=10.0):
     """Parameters, moments and losses of two epochs."""
     params, losses = params.copy(), []
-    moments = [np.zeros_like(params) for _ in range(2 if solver == "adam" else 1)]
-    if solver == "adam":
-        propagator.use_adam(*moments, 0, 0.9, 0.999, 1e-8)
-    else:
-        propagator.use_sgd(*moments, 0.9, True)
+    solver = resolve_solver(solver)
+    moments = moments_of(solver, params)
+    propagator.use_solver(solver, moments)
     propagator.begin_training(params, X, y, weights, batch_size)
     for _ in range(2):
-        propagator.begin_epoch(order, 1e-3)
+        propagator.begin_epoch(order, rates_of(1e-3, len(order), batch_size))
         while not propagator.advance(seconds):
             pass
         losses.append(propagator.end_epoch()[0])

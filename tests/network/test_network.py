@@ -27,6 +27,7 @@ from problems import (
     activated,
     derivative,
     draw_targets,
+    rates_of,
 )
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -36,6 +37,7 @@ from cbp.export import scikit_learn
 from cbp.functions.losses import LOSSES as RECORDS
 from cbp.kernels import propagator as kernels
 from cbp.reference import equations
+from cbp.training.solvers import SGD
 
 SEED = 0
 DTYPES = (np.float32, np.float64)
@@ -1344,7 +1346,7 @@ def test_a_training_left_open_does_not_spoil_the_next_call():
     X, y, _ = draw_samples(net)
     expected = net.forward(X)
     with net.propagator() as propagator:
-        propagator.use_sgd(np.zeros_like(net.params_), 0.9, True)
+        propagator.use_solver(SGD(0.9, True), [np.zeros_like(net.params_)])
         propagator.begin_training(net.params_, X, y, None, 2)
-        propagator.begin_epoch(np.arange(len(X)), 0.1)
+        propagator.begin_epoch(np.arange(len(X)), rates_of(0.1, len(X), 2))
     np.testing.assert_array_equal(net.forward(X), expected)

@@ -12,13 +12,17 @@ import worked_example as worked
 from problems import (
     ACTIVATIONS,
     PAIRS,
+    SOLVERS,
     central_difference,
     distance_from_kinks,
     draw_targets,
+    moments_of,
     n_params,
+    rates_of,
 )
 
 from cbp.reference.propagator import Propagator
+from cbp.training.solvers import SGD, Adam
 
 SEED = 0
 #: Step of the finite differences, and a distance from a kink that none crosses.
@@ -185,7 +189,7 @@ def line_gradient(params, i):
 def run_epoch(p, params, X, y, weight=None, order=None, batch_size=1):
     order = np.arange(len(X)) if order is None else np.array(order, np.intp)
     p.begin_training(params, X, y, weight, batch_size)
-    p.begin_epoch(order, RATE)
+    p.begin_epoch(order, rates_of(RATE, len(order), batch_size))
     while not p.advance(0.0):
         pass
     loss, steps = p.end_epoch()
@@ -207,7 +211,7 @@ def test_first_two_steps_of_sgd_follow_the_formulas(momentum, nesterov):
 
     p = Propagator(*LINE, 0.0, np.float64)
     params, velocity = start.copy(), np.zeros(2)
-    p.use_sgd(velocity, momentum, nesterov)
+    p.use_solver(SGD(momentum, nesterov), [velocity])
     _, steps = run_epoch(p, params, LINE_X, LINE_Y)
 
     assert steps == 2
@@ -227,7 +231,7 @@ def test_first_two_steps_of_adam_follow_the_formulas():
 
     p = Propagator(*LINE, 0.0, np.float64)
     params, m, v = start.copy(), np.zeros(2), np.zeros(2)
-    p.use_adam(m, v, 0, beta_1, beta_2, epsilon)
+    p.use_solver(Adam(beta_1, beta_2, epsilon), [m, v])
     _, steps = run_epoch(p, params, LINE_X, LINE_Y)
 
     assert steps == 2
@@ -236,18 +240,11 @@ def test_first_two_steps_of_adam_follow_the_formulas():
     np.testing.assert_allclose(v, v2, rtol=1e-13)
 
 
-#: How to set a solver to work on the vectors m and v, after `steps` updates.
-SOLVERS = {
-    "adam": lambda p, m, v, steps: p.use_adam(m, v, steps, 0.9, 0.99, 1e-8),
-    "sgd": lambda p, m, v, steps: p.use_sgd(m, 0.9, True),
-}
-
-
 def start_training(solver):
     """A propagator with a new solver, params and moments: each time the same."""
     p, _, params, *_ = draw_problem("tanh", "squared_error", "identity", 1)
-    moments = np.zeros((2, params.size))
-    SOLVERS[solver](p, *moments, 0)
+    moments = moments_of(SOLVERS[solver], params)
+    p.use_solver(SOLVERS[solver], moments)
     return p, params, moments
 
 
@@ -269,7 +266,7 @@ def test_epoch_loss_weighs_batches_by_rows_and_precedes_their_updates(solver):
         batch = X[rows], y[rows], weight[rows]
         batch_loss = q.loss_and_grad(apart, *batch, np.empty_like(apart))
         expected += batch_loss * len(rows) / 7
-        SOLVERS[solver](q, *moments, t)
+        q.use_solver(SOLVERS[solver], moments, t)
         run_epoch(q, apart, X, y, weight, rows, 3)
 
     assert steps == 3
@@ -293,19 +290,19 @@ def test_a_batch_of_zero_weight_is_left_out(solver):
     np.testing.assert_array_equal(moments, moments_without)
 
 
-@pytest.mark.parametrize(("solver", "steps"), [("adam", 8), ("sgd", 3)])
-def test_adam_goes_on_from_the_steps_it_is_told(solver, steps):
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_solver_goes_on_from_the_steps_it_is_told(solver):
     X, y, _ = draw_rows(7)
     p, params, moments = start_training(solver)
-    SOLVERS[solver](p, *moments, 5)
-    assert run_epoch(p, params, X, y, batch_size=3)[1] == steps
+    p.use_solver(SOLVERS[solver], moments, 5)
+    assert run_epoch(p, params, X, y, batch_size=3)[1] == 8
 
 
 def test_each_training_is_told_its_solver():
     X, y, _ = draw_rows(7)
-    p, params, _ = start_training("sgd")
+    p, params, _ = start_training(repr(SGD()))
     run_epoch(p, params, X, y)
-    with pytest.raises(ValueError, match="use_adam or use_sgd"):
+    with pytest.raises(ValueError, match="use_solver"):
         run_epoch(p, params, X, y)
 
 
@@ -315,11 +312,11 @@ def test_nothing_is_written_before_the_end_which_keeps_the_finished_batches(solv
     p, params, moments = start_training(solver)
     before = params.copy()
     p.begin_training(params, X, y, None, 3)
-    p.begin_epoch(np.arange(7), RATE)
+    p.begin_epoch(np.arange(7), rates_of(RATE, 7, 3))
     assert p.advance(0.0) is False
     loss, steps = p.end_epoch()
     np.testing.assert_array_equal(params, before)
-    assert not moments.any()
+    assert not np.any(moments)
     p.end_training()
 
     q, after_one, _ = start_training(solver)
@@ -338,7 +335,7 @@ def test_an_epoch_does_not_depend_on_where_advance_pauses(solver):
 
     q, at_once, _ = start_training(solver)
     q.begin_training(at_once, X, y, None, 2)
-    q.begin_epoch(np.arange(7), RATE)
+    q.begin_epoch(np.arange(7), rates_of(RATE, 7, 2))
     assert q.advance(60.0) is True
 
     assert q.end_epoch() == with_pauses
@@ -435,9 +432,9 @@ def test_codes_of_classes_stand_for_indicators():
         grad, velocity = np.empty_like(params), np.zeros_like(params)
         loss = p.loss_and_grad(params, X, y, weight, grad)
         inspected = inspect(p, sizes, params, X, y)
-        p.use_sgd(velocity, 0.9, True)
+        p.use_solver(SGD(0.9, True), [velocity])
         p.begin_training(params, X, y, weight, 2)
-        p.begin_epoch(np.arange(5)[::-1].copy(), RATE)
+        p.begin_epoch(np.arange(5)[::-1].copy(), rates_of(RATE, 5, 2))
         assert p.advance(60.0)
         ended = p.end_epoch()
         p.end_training()
@@ -525,15 +522,18 @@ def test_an_unusable_array_is_refused_by_name(name, spoil, error):
         ("order", np.array([-1, 0]), ValueError),
         ("order", np.array([0.0, 1.0]), TypeError),
         ("batch_size", 0, ValueError),
+        ("rates", 0.1, TypeError),
+        ("rates", np.ones(2), ValueError),
+        ("rates", np.ones(3, np.float32), TypeError),
     ],
 )
 def test_an_unusable_epoch_is_refused_by_name(name, value, error):
     p, _, params, X, y, _ = draw_problem("tanh", "squared_error", "identity", 1)
-    p.use_sgd(np.zeros_like(params), 0.9, False)
-    last = {"order": np.arange(3), "batch_size": 1} | {name: value}
+    p.use_solver(SGD(0.9, False), [np.zeros_like(params)])
+    last = {"order": np.arange(3), "batch_size": 1, "rates": np.ones(3)} | {name: value}
     with pytest.raises(error, match=f"^{name} must"):
         p.begin_training(params, X, y, None, last["batch_size"])
-        p.begin_epoch(last["order"], RATE)
+        p.begin_epoch(last["order"], last["rates"])
 
 
 def test_an_undefined_pair_of_loss_and_output_is_refused():

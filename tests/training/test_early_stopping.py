@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 
 from cbp import MLPClassifier, MLPRegressor
 from cbp.data.targets import accuracy, label_targets, learn_labels, r2
-from cbp.estimators import fit as fitting
+from cbp.training import early_stopping
 
 QUICK = {"early_stopping": True, "max_iter": 12, "random_state": 0}
 ignore_unconverged = pytest.mark.filterwarnings(
@@ -24,7 +24,7 @@ ignore_unconverged = pytest.mark.filterwarnings(
 
 def rows_of(model):
     """The rows that trained and those set aside, as sets."""
-    rows = model._rows
+    rows = model._state.rows
     return set(rows.order.tolist()), set(rows.validation.tolist())
 
 
@@ -38,7 +38,7 @@ def test_classes_have_the_same_shares_on_both_sides(n_classes, labels):
     y = np.repeat(np.arange(n_classes), 10 * np.arange(1, n_classes + 1))
     X = np.random.RandomState(0).normal(size=(len(y), 2))
     model = MLPClassifier(**QUICK, validation_fraction=0.2).fit(X, y.astype(labels))
-    aside = y[model._rows.validation]
+    aside = y[model._state.rows.validation]
     np.testing.assert_array_equal(np.bincount(aside), 2 * np.arange(1, n_classes + 1))
 
 
@@ -81,7 +81,7 @@ def test_scikit_learn_stratifies_for_two_classes_only():
     assert len(shares) > 1
     for seed in range(20):
         ours = MLPClassifier(**{**QUICK, "random_state": seed}).fit(X, y)
-        assert (y[ours._rows.validation] == 2).sum() == 1
+        assert (y[ours._state.rows.validation] == 2).sum() == 1
 
 
 @ignore_unconverged
@@ -110,10 +110,10 @@ def test_rows_set_aside_do_not_train():
     params = {**QUICK, "tol": 0.0, "n_iter_no_change": np.inf, "max_iter": 3}
     with pytest.warns(ConvergenceWarning):
         model = MLPRegressor(**params).fit(X, y)
-        aside = model._rows.validation
+        aside = model._state.rows.validation
         y[aside] += 100.0
         other = MLPRegressor(**params).fit(X, y)
-    np.testing.assert_array_equal(other._rows.validation, aside)
+    np.testing.assert_array_equal(other._state.rows.validation, aside)
     assert other.loss_curve_ == model.loss_curve_
     assert other.validation_scores_ != model.validation_scores_
 
@@ -167,14 +167,14 @@ def test_two_classes_that_cannot_have_equal_shares_are_refused():
 def test_validation_fraction_may_be_of_any_float_type():
     X = np.random.RandomState(0).normal(size=(40, 3))
     model = MLPRegressor(**QUICK, validation_fraction=np.float32(0.25))
-    assert len(model.fit(X, X[:, 0])._rows.validation) == 10
+    assert len(model.fit(X, X[:, 0])._state.rows.validation) == 10
 
 
 def test_weights_that_are_zero_on_the_validation_set_are_refused():
     X = np.random.RandomState(0).normal(size=(40, 3))
     model = MLPRegressor(**QUICK)
     with pytest.warns(ConvergenceWarning):
-        aside = model.fit(X, X[:, 0])._rows.validation
+        aside = model.fit(X, X[:, 0])._state.rows.validation
     weight = np.ones(40)
     weight[aside] = 0.0
     with pytest.raises(ValueError, match="zero for every sample of the validation set"):
@@ -231,7 +231,7 @@ def test_scores_are_of_the_rows_set_aside(make, weighted):
     X, y = make_classification(80, n_informative=4, n_classes=3, random_state=0)
     weight = np.linspace(0.5, 2, 80) if weighted else None
     model = make(**{**QUICK, "max_iter": 1}).fit(X, y, weight)
-    aside = model._rows.validation
+    aside = model._state.rows.validation
     of_aside = None if weight is None else weight[aside]
     score = model.score(X[aside], y[aside], of_aside)
     assert model.validation_scores_ == pytest.approx([score], rel=1e-12)
@@ -247,7 +247,7 @@ def test_scores_do_not_depend_on_how_many_rows_are_copied_at_a_time(
     params = {**QUICK, "validation_fraction": 0.3}
     at_once = make(**params).fit(form(X), y)
     for n_bytes in (1, 5 * X[0].nbytes):
-        monkeypatch.setattr(fitting, "BLOCK_BYTES", n_bytes)
+        monkeypatch.setattr(early_stopping, "BLOCK_BYTES", n_bytes)
         in_blocks = make(**params).fit(form(X), y)
         assert in_blocks.validation_scores_ == at_once.validation_scores_
 

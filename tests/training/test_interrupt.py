@@ -13,6 +13,7 @@ from sklearn.base import is_classifier
 
 from cbp import MLPClassifier, MLPRegressor, Network
 from cbp.training.solvers import SGD, Adam
+from cbp.training.state import TrainingState
 from cbp.training.trainer import Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -153,18 +154,17 @@ class Impatient:
 
 
 @pytest.mark.parametrize("slices", [0, 1, 2, 3])
-@pytest.mark.parametrize("Solver", [Adam, SGD])
-def test_weights_and_solver_are_those_after_the_last_finished_batch(Solver, slices):
+@pytest.mark.parametrize("solver", [Adam(), SGD()], ids=repr)
+def test_weights_and_solver_are_those_after_the_last_finished_batch(solver, slices):
     rng = np.random.RandomState(0)
     X, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
 
     def trained(n_samples, slices):
         network = Network((3, 4, 1), alpha=0.1, random_state=0)
-        solver = Solver.for_network(network, learning_rate_init=0.1)
+        state = TrainingState.begin(network.params_, solver, learning_rate_init=0.1)
         trainer = Trainer(
             Impatient(network, slices),
-            solver,
-            rng=None,
+            state,
             batch_size=5,
             shuffle=False,
             max_iter=1,
@@ -174,12 +174,11 @@ def test_weights_and_solver_are_those_after_the_last_finished_batch(Solver, slic
             trainer.train(X[:n_samples], y[:n_samples])
         except KeyboardInterrupt:
             pass
-        moments = vars(solver).values()
-        return [network.params_, *(m for m in moments if isinstance(m, np.ndarray))]
+        return [network.params_, *state.moments]
 
     # Each slice of 0 s finishes just one batch.
     initial = Network((3, 4, 1), random_state=0).params_
-    expected = [initial] + [np.zeros_like(initial)] * (2 if Solver is Adam else 1)
+    expected = [initial] + [np.zeros_like(initial)] * len(solver.moments)
     if slices > 0:
         expected = trained(5 * slices, slices=-1)
     interrupted = trained(30, slices)

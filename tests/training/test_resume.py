@@ -145,7 +145,7 @@ def test_another_validation_fraction_sets_other_rows_aside():
     model, X, y = problem(early_stopping=True, warm_start=True, max_iter=2)
     for fraction, n_aside in ((0.1, 5), (0.1, 5), (0.3, 15)):
         model.set_params(validation_fraction=fraction).fit(X, y)
-        assert len(model._rows.validation) == n_aside
+        assert len(model._state.rows.validation) == n_aside
 
 
 def test_scores_of_weights_that_were_replaced_are_not_the_best_any_more():
@@ -437,7 +437,7 @@ def test_training_begins_with_weights_that_were_set_by_hand():
     model._label_binarizer = fitted._label_binarizer
     model.set_params(warm_start=True)
     fitted.set_params(warm_start=True)
-    del fitted._optimizer
+    del fitted._state
     np.testing.assert_array_equal(model.predict_proba(X), fitted.predict_proba(X))
     np.testing.assert_array_equal(model.fit(X, y).coefs_[0], fitted.fit(X, y).coefs_[0])
     assert is_classifier(model)

@@ -1,7 +1,6 @@
 """Training follows scikit-learn's rules: order of the samples, schedules, stopping."""
 
 import copy
-import dataclasses
 import pickle
 import tracemalloc
 import warnings
@@ -9,14 +8,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from problems import SOLVERS
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import shuffle as sklearn_shuffle
 
 import cbp
-from cbp.training.early_stopping import EarlyStopping
-from cbp.training.history import History
+from cbp.training.schedules import Adaptive, Constant, InverseScaling
 from cbp.training.solvers import SGD, Adam
+from cbp.training.state import TrainingState
 from cbp.training.trainer import Trainer
 
 N_SAMPLES, N_FEATURES = 45, 4
@@ -80,7 +80,7 @@ def assert_same_model(ours, theirs):
     np.testing.assert_allclose(ours.best_loss_, outputs * theirs.best_loss_, rtol=RTOL)
 
 
-SOLVERS = {
+SETTINGS = {
     "adam": {"learning_rate_init": 0.01},
     "adam other constants": {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
     "nesterov": {"solver": "sgd", "learning_rate_init": 0.1},
@@ -109,10 +109,10 @@ TASKS = ("binary", "multiclass", "multilabel", "regression", "multi-output", "po
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_solver_gives_the_model_of_scikit_learn(solver, task):
-    seed = TASKS.index(task) + 10 * list(SOLVERS).index(solver)
-    assert_same_model(*fit_both(task, seed, **SOLVERS[solver]))
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_solver_gives_the_model_of_scikit_learn(settings, task):
+    seed = TASKS.index(task) + 10 * list(SETTINGS).index(settings)
+    assert_same_model(*fit_both(task, seed, **SETTINGS[settings]))
 
 
 OPTIONS = {
@@ -149,10 +149,10 @@ def test_sample_weight_gives_the_model_of_scikit_learn(task, solver):
     assert_same_model(*fit_both(task, 1, weight, solver=solver, alpha=0.1))
 
 
-@pytest.mark.parametrize("solver", ["adam", "adaptive"])
-def test_verbose_prints_what_scikit_learn_prints(capsys, solver):
+@pytest.mark.parametrize("settings", ["adam", "adaptive"])
+def test_verbose_prints_what_scikit_learn_prints(capsys, settings):
     X, y, (Ours, Theirs) = data("binary", 0)
-    params = {**SOLVERS[solver], "tol": 0.5, "n_iter_no_change": 1, "max_iter": 40}
+    params = {**SETTINGS[settings], "tol": 0.5, "n_iter_no_change": 1, "max_iter": 40}
     printed = []
     for Estimator in (Ours, Theirs):
         Estimator((3,), random_state=0, verbose=True, **params).fit(X, y)
@@ -192,19 +192,16 @@ class Script:
     def make_propagator(self, n_threads):
         return self
 
-    def use_adam(self, m, v, steps, beta_1, beta_2, epsilon):
-        pass
-
-    def use_sgd(self, velocity, momentum, nesterov):
+    def use_solver(self, solver, moments, steps):
         pass
 
     def begin_training(self, params, X, y, sample_weight, batch_size):
         self.batch_size = batch_size
         self.in_training, self.trainings = True, self.trainings + 1
 
-    def begin_epoch(self, order, learning_rate):
+    def begin_epoch(self, order, rates):
         self.epochs.append(SimpleNamespace(order=order, batch_size=self.batch_size))
-        self.rates.append(learning_rate)
+        self.rates.append(rates)
 
     def advance(self, seconds):
         if len(self.epochs) == self.interrupt_in:
@@ -219,12 +216,17 @@ class Script:
         self.in_training = False
 
 
-def play(losses, n_samples=9, solver=None, interrupt_in=None, **options):
+def begin(script, solver=None, **fields):
+    """The state before training on a script."""
+    fields = {"rng": np.random.RandomState(0), **fields}
+    return TrainingState.begin(script.params_, solver or Adam(), **fields)
+
+
+def play(losses, n_samples=9, state=None, interrupt_in=None, **options):
     """The script and the trainer after training on it."""
     script = Script(losses, interrupt_in)
-    solver = solver or Adam.for_network(script)
     options = {"max_iter": len(losses), **options}
-    trainer = Trainer(script, solver, np.random.RandomState(0), **options)
+    trainer = Trainer(script, begin(script, **(state or {})), **options)
     X = np.zeros((n_samples, 1))
     try:
         with warnings.catch_warnings():
@@ -252,16 +254,16 @@ def test_stops_after_more_epochs_without_improvement_than_allowed(
     losses, tol, patience, n_iter
 ):
     script, trainer = play(losses, tol=tol, n_iter_no_change=patience)
-    assert trainer.history.n_iter == len(script.epochs) == script.ended == n_iter
-    assert trainer.history.loss_curve == losses[:n_iter]
-    assert trainer.history.best_loss == min(losses[:n_iter])
-    assert trainer.history.t == 9 * n_iter
+    assert trainer.state.history.n_iter == len(script.epochs) == script.ended == n_iter
+    assert trainer.state.history.loss_curve == losses[:n_iter]
+    assert trainer.state.history.best_loss == min(losses[:n_iter])
+    assert trainer.state.history.t == 9 * n_iter
 
 
 WATCHERS = {
     "on_epoch": {"on_epoch": lambda: False},
     "on_epoch_begin": {"on_epoch_begin": lambda: None},
-    "early_stopping": {"early_stopping": EarlyStopping(score=lambda: 0.5)},
+    "score": {"score": lambda: 0.5},
 }
 
 
@@ -280,39 +282,26 @@ def test_parameters_are_written_back_however_training_ends(interrupt_in):
     assert not script.in_training
 
 
-def sgd(**hyperparameters):
-    return SGD(np.zeros(3), learning_rate_init=0.5, **hyperparameters)
-
-
 @pytest.mark.parametrize(
-    "solver, losses, rates",
+    "schedule, losses, rates",
     [
-        pytest.param(sgd(), [3, 2, 1], [0.5] * 3, id="constant"),
-        pytest.param(
-            sgd(schedule="invscaling", power_t=0.5),
-            [3, 2, 1],
-            [0.5, 0.5 / 10**0.5, 0.5 / 19**0.5],
-            id="invscaling",
-        ),
-        pytest.param(
-            sgd(schedule="adaptive"),
-            [1, 1, 1, 1, 1, 1],
-            [0.5, 0.5, 0.5, 0.1, 0.1, 0.1 / 5],
-            id="adaptive",
-        ),
-        pytest.param(Adam(0.0, 0.0, 0.01), [3, 2, 1], [0.01] * 3, id="adam"),
+        (Constant(), [3, 2, 1], [0.5] * 3),
+        (InverseScaling(0.5), [3, 2, 1], [0.5, 0.5 / 10**0.5, 0.5 / 19**0.5]),
+        (Adaptive(), [1, 1, 1, 1, 1, 1], [0.5, 0.5, 0.5, 0.1, 0.1, 0.1 / 5]),
     ],
+    ids=repr,
 )
-def test_learning_rate_follows_its_schedule(solver, losses, rates):
-    script, _ = play(losses, solver=solver, tol=0.1, n_iter_no_change=1)
-    np.testing.assert_allclose(script.rates, rates)
+def test_learning_rate_follows_its_schedule(schedule, losses, rates):
+    state = {"schedule": schedule, "learning_rate_init": 0.5}
+    script, _ = play(losses, state=state, tol=0.1, n_iter_no_change=1, batch_size=4)
+    np.testing.assert_allclose(script.rates, np.outer(rates, np.ones(3)))
 
 
 def test_adaptive_schedule_stops_at_its_smallest_rate():
-    solver = sgd(schedule="adaptive")
-    script, _ = play([1.0] * 100, solver=solver, tol=0.1, n_iter_no_change=1)
+    state = {"schedule": Adaptive(), "learning_rate_init": 0.5}
+    script, trainer = play([1.0] * 100, state=state, tol=0.1, n_iter_no_change=1)
     assert len(script.epochs) < 100
-    assert 1e-6 / 5 < solver.learning_rate <= 1e-6
+    assert 1e-6 / 5 < trainer.state.learning_rate <= 1e-6
 
 
 def test_order_is_scikit_learns():
@@ -324,7 +313,7 @@ def test_order_is_scikit_learns():
     def note():
         orders.append(script.epochs[-1].order.copy())
 
-    trainer = Trainer(script, Adam.for_network(script), rng, max_iter=3, on_epoch=note)
+    trainer = Trainer(script, begin(script, rng=rng), max_iter=3, on_epoch=note)
     with pytest.warns(ConvergenceWarning, match="Maximum iterations \\(3\\) reached"):
         trainer.train(np.zeros((n_samples, 1)), None)
     expected, rng = np.arange(n_samples), np.random.RandomState(7)
@@ -364,7 +353,7 @@ def test_loss_that_is_not_finite_stops_training_in_its_epoch(bad):
 def test_weight_that_is_not_finite_in_the_end_is_an_error():
     script = Script([1.0])
     script.params_[1] = np.inf
-    trainer = Trainer(script, Adam.for_network(script), None, shuffle=False, max_iter=1)
+    trainer = Trainer(script, begin(script), max_iter=1)
     with pytest.raises(ValueError, match="a weight is not finite in epoch 1"):
         trainer.train(np.zeros((2, 1)), None)
 
@@ -389,18 +378,16 @@ def test_hook_hears_of_the_epoch_at_which_training_converges():
 def test_interrupted_epoch_is_ended_but_not_recorded():
     script, trainer = play([3.0, 2.0, 1.0], interrupt_in=2)
     assert script.ended == 2
-    assert trainer.solver.steps == 20
-    assert trainer.history.n_iter == 1
-    assert trainer.history.loss_curve == [3.0]
+    assert trainer.state.steps == 20
+    assert trainer.state.history.n_iter == 1
+    assert trainer.state.history.loss_curve == [3.0]
 
 
 def test_only_the_order_takes_memory_proportional_to_the_samples():
     n_samples = 1_000_000
     X = np.broadcast_to(0.0, (n_samples, 1))
     script = Script([2.0, 1.0])
-    trainer = Trainer(
-        script, Adam.for_network(script), np.random.RandomState(0), max_iter=2
-    )
+    trainer = Trainer(script, begin(script), max_iter=2)
     tracemalloc.start()
     with pytest.warns(ConvergenceWarning):
         trainer.train(X, X)
@@ -412,46 +399,74 @@ def test_only_the_order_takes_memory_proportional_to_the_samples():
 # -- state that can be saved -----------------------------------------------------
 
 
-@pytest.mark.parametrize("Solver", [Adam, SGD])
-def test_training_resumed_from_saved_state_ends_at_the_same_weights(Solver):
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_training_resumed_from_saved_state_ends_at_the_same_weights(solver):
     X, y, _ = data("regression", 5)
     y = np.ascontiguousarray(y[:, np.newaxis])
 
-    def train(network, solver, history, epochs):
-        trainer = Trainer(
-            network,
-            solver,
-            np.random.RandomState(0),
-            batch_size=10,
-            shuffle=False,
-            max_iter=epochs,
-            history=history,
-        )
+    def train(network, state, epochs):
+        trainer = Trainer(network, state, batch_size=10, max_iter=epochs)
         with pytest.warns(ConvergenceWarning):
             trainer.train(X, y)
 
+    def begin(network):
+        rng = np.random.RandomState(0)
+        schedule = InverseScaling()
+        return TrainingState.begin(network.params_, solver, schedule=schedule, rng=rng)
+
     at_once = cbp.Network((N_FEATURES, 5, 1), alpha=0.1, random_state=0)
     in_two = copy.deepcopy(at_once)
-    history = History()
-    train(at_once, Solver.for_network(at_once), history, 6)
+    state, resumed = begin(at_once), begin(in_two)
+    train(at_once, state, 6)
 
-    solver, resumed = Solver.for_network(in_two), History()
-    train(in_two, solver, resumed, 2)
-    saved = pickle.dumps((dataclasses.asdict(solver), dataclasses.asdict(resumed)))
-    solver_state, history_state = pickle.loads(saved)
-    resumed = History(**history_state)
-    train(in_two, Solver(**solver_state), resumed, 4)
+    train(in_two, resumed, 2)
+    resumed = pickle.loads(pickle.dumps(resumed))
+    train(in_two, resumed, 4)
 
-    np.testing.assert_allclose(in_two.params_, at_once.params_, rtol=1e-12)
-    assert resumed == history
+    np.testing.assert_array_equal(in_two.params_, at_once.params_)
+    assert resumed.history == state.history
+    assert resumed.learning_rate == state.learning_rate
 
 
-@pytest.mark.parametrize("Solver", [Adam, SGD])
-def test_state_of_a_solver_is_plain(Solver):
-    network = cbp.Network((2, 1), dtype=np.float32, random_state=0)
-    state = dataclasses.asdict(Solver.for_network(network))
-    for value in state.values():
-        assert type(value) in (int, float, bool, str, np.ndarray)
-        if isinstance(value, np.ndarray):
-            assert value.dtype == network.dtype
-            assert value.shape == network.params_.shape
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+def test_moments_are_flat_arrays_of_the_dtype_of_the_parameters(solver):
+    params = cbp.Network((2, 1), dtype=np.float32, random_state=0).params_
+    moments = TrainingState.begin(params, solver).moments
+    assert len(moments) == len(solver.moments)
+    for moment in moments:
+        assert moment.dtype == params.dtype
+        assert moment.shape == params.shape
+        assert not moment.any()
+
+
+@pytest.mark.parametrize("before, taken_up", [(Adam(0.5), True), (SGD(), False)])
+def test_moments_of_the_same_solver_are_taken_up_only(before, taken_up):
+    params = np.zeros(3)
+    reached = TrainingState.begin(params, before, steps=5)
+    for moment in reached.moments:
+        moment[:] = 1.0
+    state = TrainingState.begin(params, Adam())
+    state.take_up(reached)
+    assert state.steps == (5 if taken_up else 0)
+    assert [moment.all() for moment in state.moments] == [taken_up] * 2
+    for mine, theirs in zip(state.moments, reached.moments, strict=False):
+        assert not np.shares_memory(mine, theirs)
+
+
+def test_moments_of_other_parameters_are_left_behind():
+    state = TrainingState.begin(np.zeros(3), Adam())
+    state.take_up(TrainingState.begin(np.zeros(4), Adam(), steps=5))
+    assert state.steps == 0
+    assert [moment.size for moment in state.moments] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    "schedule, rate_init, rate",
+    [(Adaptive(), 0.5, 0.1), (Constant(), 0.5, 0.5), (Adaptive(), 0.4, 0.4)],
+)
+def test_the_rate_is_taken_up_under_the_same_plan_only(schedule, rate_init, rate):
+    plan = {"schedule": schedule, "learning_rate_init": rate_init}
+    before = {"schedule": Adaptive(), "learning_rate_init": 0.5, "learning_rate": 0.1}
+    state = TrainingState(solver=SGD(), **plan)
+    state.take_up(TrainingState(solver=SGD(), **before))
+    assert state.learning_rate == rate

@@ -29,10 +29,11 @@ from cbp.estimators.fit import OPTIONAL, Fit
 from cbp.estimators.fitted import FittedMLP
 from cbp.estimators.parameters import documented
 from cbp.functions.losses import classifies, resolve_loss, said_of
+from cbp.training.solvers import is_stochastic
 
 
 def trains_by_epochs(estimator):
-    if estimator.solver == "lbfgs":
+    if not is_stochastic(estimator.solver):
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. "
             f"{estimator.solver} is not stochastic; use solver='adam' or 'sgd'."
@@ -313,14 +314,17 @@ class MLPEstimator(CallbackSupportMixin, FittedMLP):
         self._keep(fit)
 
     def _keep(self, fit):
+        attributes = fit.attributes()
         for name in OPTIONAL:
             vars(self).pop(name, None)
-        vars(self).update(fit.attributes())
+        vars(self).update(attributes)
 
     def _learn_labels(self, y, classes, goes_on, incremental):
         """Attributes that say which labels there are and what stands for them."""
-        before = vars(self) if goes_on else {}
-        known, binarizer = before.get("classes_"), before.get("_label_binarizer")
+        known = binarizer = None
+        if goes_on:
+            known = getattr(self, "classes_", None)
+            binarizer = getattr(self, "_label_binarizer", None)
         if incremental:
             known = check_classes(classes, known)
         if binarizer is None:

@@ -1,62 +1,38 @@
 """One call of fit or partial_fit: where it begins, who trains, what is left of it.
 
-Between an estimator, which has checked and encoded what the user gave, and
-`training` or `lbfgs`, which know no estimators. What is left of a fit are attributes:
-scikit-learn's public ones, and behind underscores what a later call needs to go on
-exactly where this one stopped:
-
-    _optimizer              Adam or SGD: moments, velocity, current rate
-    _random_state           the generator that orders the samples
-    _rows                   the running order of the rows, and which are set aside
-    _restored               with early stopping: where training was when it ended
-    _no_improvement_count   epochs without improvement so far
+Between an estimator, which has checked and encoded what the user gave, and `training`,
+which knows no estimators. What is left of a fit are attributes: scikit-learn's, to be
+looked at, and two private: `_network`, and `_state`, the `TrainingState` from which a
+later call goes on exactly where this one stopped.
 """
 
 import warnings
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from numbers import Integral
 
 import numpy as np
-from scipy.sparse import issparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from cbp.data.chunks import slices
 from cbp.data.rows import Rows
 from cbp.data.splitting import split, split_by_class
 from cbp.data.targets import accuracy, r2
 from cbp.functions.losses import resolve_loss
 from cbp.network.network import Network
-from cbp.training.early_stopping import EarlyStopping
-from cbp.training.history import History
-from cbp.training.lbfgs import LBFGS
+from cbp.training.early_stopping import HeldOutScore
+from cbp.training.lbfgs import LBFGSTrainer
 from cbp.training.record import Record
-from cbp.training.solvers import SGD, Adam
+from cbp.training.schedules import resolve_schedule
+from cbp.training.solvers import resolve_solver
+from cbp.training.state import TrainingState
 from cbp.training.threads import threads_for
 from cbp.training.trainer import Trainer
 
-#: Bytes of the rows set aside that are copied out of X at a time to be scored.
-BLOCK_BYTES = 1 << 24
-
 #: Attributes that only some fits leave; those of an earlier fit have to go.
-OPTIONAL = (
-    *("classes_", "_label_binarizer", "record_"),
-    *("_optimizer", "_random_state", "_rows", "_restored", "_no_improvement_count"),
-)
-
-
-@dataclass
-class Restored:
-    """The parameters that early stopping put back, and those it put them in place of.
-
-    Training goes on from the latter as long as nobody has changed the former.
-    """
-
-    best: np.ndarray
-    last: np.ndarray
+OPTIONAL = ("classes_", "_label_binarizer", "record_")
 
 
 class Fit:
@@ -85,16 +61,18 @@ class Fit:
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.targets, self.encoding = targets, encoding
         self.incremental = incremental
-        self.before = dict(vars(estimator)) if goes_on else {}
-        self.early_stopping = None
+        self.goes_on = goes_on
+        before = getattr(estimator, "_state", None) if goes_on else None
+        self.before = before or TrainingState()
         self.rng = self._random_state()
         self.network = self._network()
+        self.state = self._state()
         epochs = 1 if incremental else estimator.max_iter
         work = X.shape[0] * self.network.n_params * epochs
         self.n_threads = threads_for(work, estimator.n_jobs)
         self.record = Record() if estimator.record == "summary" else None
         self.trainer = (
-            self._lbfgs() if estimator.solver == "lbfgs" else self._stochastic()
+            self._stochastic() if self.state.solver.is_stochastic else self._lbfgs()
         )
 
     def train(self):
@@ -108,7 +86,7 @@ class Fit:
     # -- where it begins ---------------------------------------------------------
 
     def _random_state(self):
-        seed, before = self.estimator.random_state, self.before.get("_random_state")
+        seed, before = self.estimator.random_state, self.before.rng
         if before is None or isinstance(seed, np.random.RandomState):
             return check_random_state(seed)
         return deepcopy(before)
@@ -124,7 +102,7 @@ class Fit:
         }
         hidden_sizes = _hidden_sizes(estimator.hidden_layer_sizes)
         sizes = (self.X.shape[1], *hidden_sizes, self._n_outputs())
-        if not self.before:
+        if not self.goes_on:
             return Network(sizes, **settings, random_state=self.rng)
         trained = estimator.network_
         same_loss = trained.C_0 == resolve_loss(estimator.loss)
@@ -146,16 +124,32 @@ class Fit:
             return len(self.encoding["classes_"])
         return self.targets.shape[1]
 
+    def _state(self):
+        """Where training begins, but for the parameters."""
+        estimator, before = self.estimator, self.before
+        params = estimator.get_params(deep=False)
+        solver = resolve_solver(estimator.solver, params)
+        state = TrainingState.begin(
+            self.network.params_,
+            solver,
+            schedule=resolve_schedule(estimator.learning_rate, solver, params),
+            learning_rate_init=float(estimator.learning_rate_init),
+            rng=self.rng,
+            rows=self._rows() if solver.is_stochastic else None,
+            history=before.history.next_call(counts_on=self.incremental),
+        )
+        state.take_up(before)
+        return state
+
     def _lbfgs(self):
         estimator = self.estimator
-        return LBFGS(
+        return LBFGSTrainer(
             self.network,
+            self.state,
             max_iter=estimator.max_iter,
-            max_fun=estimator.max_fun,
             tol=estimator.tol,
             n_threads=self.n_threads,
             verbose=estimator.verbose,
-            history=self._history(),
             record=self.record,
         )
 
@@ -163,9 +157,7 @@ class Fit:
         estimator = self.estimator
         trainer = Trainer(
             self.network,
-            self._solver(),
-            self.rng,
-            rows=self._rows(),
+            self.state,
             batch_size=estimator.batch_size,
             shuffle=estimator.shuffle,
             max_iter=estimator.max_iter,
@@ -173,54 +165,17 @@ class Fit:
             n_iter_no_change=estimator.n_iter_no_change,
             n_threads=self.n_threads,
             verbose=estimator.verbose,
-            history=self._history(),
             record=self.record,
         )
         if estimator.early_stopping:
-            self.early_stopping = EarlyStopping(self._validation(trainer.rows))
-            self._resume_early_stopping(trainer.history)
-            trainer.early_stopping = self.early_stopping
+            trainer.score = self._score()
+            self._resume_early_stopping(trainer.score)
         return trainer
-
-    def _solver(self):
-        estimator, before = self.estimator, self.before.get("_optimizer")
-        if estimator.solver == "adam":
-            solver = Adam.for_network(
-                self.network,
-                learning_rate_init=float(estimator.learning_rate_init),
-                beta_1=float(estimator.beta_1),
-                beta_2=float(estimator.beta_2),
-                epsilon=float(estimator.epsilon),
-            )
-        else:
-            solver = SGD.for_network(
-                self.network,
-                learning_rate_init=float(estimator.learning_rate_init),
-                schedule=estimator.learning_rate,
-                power_t=float(estimator.power_t),
-                momentum=float(estimator.momentum),
-                nesterov=bool(estimator.nesterovs_momentum),
-            )
-        if type(before) is type(solver):
-            solver.resume(before)
-        return solver
-
-    def _history(self):
-        before = self.before
-        history = History(
-            no_improvement_count=before.get("_no_improvement_count", 0),
-            n_iter=before.get("n_iter_", 0) if self.incremental else 0,
-            t=before.get("t_", 0),
-        )
-        if before.get("best_loss_") is not None:
-            history.best_loss = before["best_loss_"]
-        return history
 
     def _rows(self):
         """The rows of the call before, if they are as many; else a new split."""
         n = self.targets.shape[0]
-        early_stopping = self.estimator.early_stopping
-        before = self.before.get("_rows")
+        early_stopping, before = self.estimator.early_stopping, self.before.rows
         fraction = self.estimator.validation_fraction
         n_aside = ceil(fraction * n) if early_stopping else 0
         if before is not None and (before.n, before.n_aside) == (n, n_aside):
@@ -262,10 +217,9 @@ class Fit:
 
     # -- early stopping ----------------------------------------------------------
 
-    def _validation(self, rows):
-        """A function that scores the network on the rows set aside."""
-        aside, network = rows.validation, self.network
-        targets, weight = self.targets[aside], self.sample_weight
+    def _score(self):
+        """What scores the network on the rows set aside."""
+        aside, weight = self.state.rows.validation, self.sample_weight
         if weight is not None:
             weight = weight[aside]
             if not weight.any():
@@ -274,73 +228,62 @@ class Fit:
                     f"raise validation_fraction={self.estimator.validation_fraction}."
                 )
         binarizer = self.encoding.get("_label_binarizer")
-        metric = r2 if binarizer is None else partial(accuracy, binarizer)
-        a = np.empty((len(aside), network.layer_sizes[-1]), network.dtype)
-        propagator = network.make_propagator(self.n_threads)
-        blocks = _Blocks(self.X, aside)
+        return HeldOutScore(
+            self.network,
+            self.X,
+            aside,
+            self.targets[aside],
+            r2 if binarizer is None else partial(accuracy, binarizer),
+            sample_weight=weight,
+            n_threads=self.n_threads,
+        )
 
-        def score():
-            for block, X in blocks:
-                propagator.forward(network.params_, X, a[block])
-                del X  # before the next block is made
-            return metric(a, targets, weight) if np.isfinite(a).all() else np.nan
-
-        return score
-
-    def _resume_early_stopping(self, history):
+    def _resume_early_stopping(self, score):
         """Go on from before the best parameters were restored, if they still are."""
-        restored, params = self.before.get("_restored"), self.network.params_
-        if restored is not None and np.array_equal(params, restored.best):
+        params = self.network.params_
+        if self.before.was_restored(params):
             # Of the samples set aside now, which need not be those of the call before.
-            score = self.early_stopping.score()
-            if np.isfinite(score):
-                history.best_validation_score = float(score)
-                self.early_stopping.best_params = params.copy()
-            self.network.params_ = restored.last
+            best = score()
+            if np.isfinite(best):
+                self.state.history.best_validation_score = best
+                self.state.best_params = params.copy()
+            self.network.params_ = self.before.last_params
 
     # -- what is left of it ------------------------------------------------------
 
     def attributes(self):
         """The attributes of the estimator after training."""
-        network, early_stopping = self.network, self.early_stopping
-        return {
-            **self._outcome(network),
-            **self._recorded(),
-            **self._state(network, early_stopping),
-        }
+        return self._attributes(self.network, self.state)
 
     def attributes_if_stopped(self):
         """`attributes` as if training had stopped now, apart from what goes on."""
-        network, early_stopping = deepcopy((self.network, self.early_stopping))
-        if early_stopping is not None:
-            early_stopping.restore(network)
-        return {
-            **self._outcome(network),
-            **self._recorded(),
-            **deepcopy(self._state(network, early_stopping)),
-        }
+        network, state = deepcopy((self.network, self.state))
+        if self._stops_early:
+            state.restore_best(network)
+        return self._attributes(network, state)
 
-    def _state(self, network, early_stopping):
-        """What a later call goes on from."""
-        trainer = self.trainer
-        state = {"_no_improvement_count": trainer.history.no_improvement_count}
-        if self.rng is not np.random.mtrand._rand:
-            state["_random_state"] = self.rng
-        if isinstance(trainer, Trainer):
-            state["_optimizer"], state["_rows"] = trainer.solver, trainer.rows
-        if early_stopping is not None and early_stopping.last_params is not None:
-            best = network.params_.copy()
-            state["_restored"] = Restored(best, early_stopping.last_params)
-        return state
+    @property
+    def _stops_early(self):
+        return isinstance(self.trainer, Trainer) and self.trainer.score is not None
 
-    def _outcome(self, network):
-        history = self.trainer.history
-        stops_early = self.early_stopping is not None
-        before = self.before.get
-        loss_curve = self._longer(before("loss_curve_"), history.loss_curve)
+    def _attributes(self, network, state):
+        """What `network` and `state` come to, with the calls before."""
+        stops_early = self._stops_early
+        history = state.history.joined_to(self.before.history, self.incremental)
+        if stops_early:
+            history.best_loss = np.inf
+        else:
+            history.validation_scores = []
+        # The global generator is not the model's.
+        rng = None if self.rng is np.random.mtrand._rand else state.rng
+        loss_curve = history.loss_curve
         return {
             **self.encoding,
+            **self._recorded(),
             "_network": network,
+            "_state": replace(state, history=history, rng=rng),
+            # Of scikit-learn's own name, under which other packages look for it.
+            "_no_improvement_count": history.no_improvement_count,
             "coefs_": network.coefs_,
             "intercepts_": network.intercepts_,
             "n_layers_": len(network.layer_sizes),
@@ -350,11 +293,7 @@ class Fit:
             "loss_": loss_curve[-1] if loss_curve else np.nan,
             "best_loss_": None if stops_early else history.best_loss,
             "loss_curve_": loss_curve,
-            "validation_scores_": (
-                self._longer(before("validation_scores_"), history.validation_scores)
-                if stops_early
-                else None
-            ),
+            "validation_scores_": history.validation_scores if stops_early else None,
             "best_validation_score_": (
                 history.best_validation_score if stops_early else None
             ),
@@ -364,37 +303,8 @@ class Fit:
         """The record, if there is one, whose lists grow as that of losses does."""
         if self.record is None:
             return {}
-        before = vars(self.before.get("record_", Record()))
-        fields = vars(self.record).items()
-        longer = {name: self._longer(before[name], epochs) for name, epochs in fields}
-        return {"record_": Record(**longer)}
-
-    def _longer(self, before, values):
-        """The list of the call before, if there is one, with the values of this one."""
-        if self.incremental and before is not None:
-            # In place, as a copy in each of many calls would cost their square.
-            before.extend(values)
-            return before
-        return [*(before or ()), *values]
-
-
-class _Blocks:
-    """Some rows of X, time and again, in blocks: (slice, X[rows[slice]]).
-
-    Rows that fit into one block are copied once, others anew each time.
-    """
-
-    def __init__(self, X, rows):
-        n_bytes = X.data.nbytes + X.indices.nbytes if issparse(X) else X.nbytes
-        rows_per_block = max(1, BLOCK_BYTES * X.shape[0] // max(1, n_bytes))
-        self.X, self.rows = X, rows
-        self.slices = slices(len(rows), rows_per_block)
-        self.only = X[rows] if len(self.slices) == 1 else None
-
-    def __iter__(self):
-        for block in self.slices:
-            rows = self.rows[block]
-            yield block, self.X[rows] if self.only is None else self.only
+        before = getattr(self.estimator, "record_", None) if self.goes_on else None
+        return {"record_": self.record.joined_to(before or Record(), self.incremental)}
 
 
 def _hidden_sizes(sizes):

@@ -24,7 +24,6 @@ from cbp.data.targets import (
     labels,
     number_targets,
 )
-from cbp.estimators.fit import Restored
 from cbp.functions.losses import classifies
 from cbp.network.network import Network, count_params
 from cbp.training.threads import threads_for
@@ -47,6 +46,18 @@ def _predicts_classes(estimator):
 
 class FittedMLP(BaseEstimator):
     """The part of `MLPEstimator` that goes by the fitted attributes."""
+
+    # -- names of scikit-learn's own, which other packages read -------------------
+
+    @property
+    def _optimizer(self):
+        if not self._state.moments:
+            raise AttributeError("Only solvers that go by batches leave an _optimizer.")
+        return self._state
+
+    @property
+    def _random_state(self):
+        return self._state.rng
 
     # -- predict ---------------------------------------------------------------
 
@@ -344,12 +355,9 @@ class FittedMLP(BaseEstimator):
         if network is None:
             return state
         state["_network"] = network.settings
-        restored = state.get("_restored")
-        if restored is not None:
-            # The best parameters are in the pickle already, or no longer of interest.
+        if "_state" in state:
             params = self._current_network().copy_params()
-            unchanged = np.array_equal(restored.best, params)
-            state["_restored"] = restored.last if unchanged else None
+            state["_state"] = self._state.saved_beside(params)
         return state
 
     def __setstate__(self, state):
@@ -359,8 +367,8 @@ class FittedMLP(BaseEstimator):
             return
         self._network = network = self._network_of_attributes(settings)
         self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
-        if state.get("_restored") is not None:
-            self._restored = Restored(network.copy_params(), state["_restored"])
+        if "_state" in state:
+            self._state = self._state.loaded_beside(network.params_)
 
 
 def _sizes(coefs):

@@ -17,6 +17,8 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from cbp.functions.activations import ACTIVATIONS
 from cbp.functions.losses import LOSSES
+from cbp.training.schedules import SCHEDULES
+from cbp.training.solvers import SOLVERS
 
 #: Of a line of a docstring, without its indentation.
 WIDTH = 80
@@ -99,27 +101,28 @@ def solver():
     return choice(
         "solver",
         "What minimises the loss:",
-        {
-            "lbfgs": "scipy's L-BFGS-B, which takes all samples at once",
-            "sgd": "stochastic gradient descent with momentum",
-            "adam": "Adam (Kingma and Ba 2015)",
-        },
+        {name: record.text for name, record in SOLVERS.items()},
+        """Or a record of `cbp.solvers`, with parameters of its own. A name takes those
+        of the parameters below that are its solver's.""",
+        SOLVERS.values(),
     )
 
 
 def learning_rate():
     return choice(
         "learning_rate",
-        "Schedule of SGD:",
+        "Schedule of the learning rate:",
         {
-            "constant": "`learning_rate_init` throughout",
-            "invscaling": """`learning_rate_init` / (t + 1)^power_t, t being the number
-                of samples seen""",
-            "adaptive": """the rate is divided by 5 each time the loss has not improved
-                by `tol` for more than `n_iter_no_change` epochs; training stops below
-                1e-6""",
+            name: record.text + _acts_with(record.solvers)
+            for name, record in SCHEDULES.items()
         },
+        "Or a record of `cbp.schedules`, with parameters of its own.",
+        SCHEDULES.values(),
     )
+
+
+def _acts_with(solvers):
+    return f" (with {' and '.join(map(repr, solvers))} only)" if solvers else ""
 
 
 AT_LEAST_1 = Interval(Integral, 1, None, closed="left")

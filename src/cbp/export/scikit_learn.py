@@ -6,6 +6,7 @@ warm-started `fit` after a conversion begins with new moments.
 """
 
 import inspect
+import math
 from copy import deepcopy
 
 import numpy as np
@@ -16,6 +17,9 @@ from cbp.estimators.base import MLPEstimator
 from cbp.estimators.classifier import MLPClassifier
 from cbp.estimators.regressor import MLPRegressor
 from cbp.functions.activations import resolve_activation
+from cbp.training.history import History
+from cbp.training.solvers import is_stochastic
+from cbp.training.state import TrainingState
 
 #: scikit-learn's class -> ours.
 COUNTERPARTS = {
@@ -77,17 +81,30 @@ def from_sklearn(estimator):
             check_is_fitted(estimator, "coefs_")
             converted = ours(**_params(estimator, ours))
             _copy_fitted(estimator, converted)
-            if converted.solver == "lbfgs":
+            if not is_stochastic(converted.solver):
                 # Of which scikit-learn records the last loss only.
                 converted.loss_curve_, converted.best_loss_ = [], converted.loss_
                 converted.validation_scores_ = None
                 converted.best_validation_score_ = None
             # Made while the parameters are those of the fit.
             converted._network = converted.network_
+            converted._state = TrainingState(history=_history(converted))
             return converted
     raise TypeError(
         f"from_sklearn takes an MLPClassifier or MLPRegressor of scikit-learn, not "
         f"{type(estimator).__name__}; of a pipeline give the step."
+    )
+
+
+def _history(fitted):
+    """The history that the attributes of a fit tell of."""
+    best_loss = fitted.best_loss_
+    return History(
+        loss_curve=fitted.loss_curve_,
+        best_loss=math.inf if best_loss is None else best_loss,
+        validation_scores=fitted.validation_scores_ or [],
+        n_iter=fitted.n_iter_,
+        t=fitted.t_,
     )
 
 
@@ -105,7 +122,8 @@ def to_sklearn(estimator):
     -------
     converted : sklearn.neural_network.MLPClassifier or MLPRegressor
         With the same parameters, but for `n_jobs` and `record`, and fitted attributes.
-        Further training begins with new moments of the solver.
+        Further training begins with new moments of the solver; scikit-learn refuses it
+        if it lacks the solver or the schedule.
 
     Raises
     ------
@@ -146,6 +164,8 @@ def to_sklearn(estimator):
     )
     # scikit-learn reads these when it predicts, ours did when it was trained.
     settled = {"activation": activation.name, "loss": network.C_0.name}
+    settled |= _named("solver", estimator.solver)
+    settled |= _named("learning_rate", estimator.learning_rate)
     params = _params(estimator, theirs)
     converted = theirs(**{name: settled.get(name, params[name]) for name in params})
     _copy_fitted(estimator, converted)
@@ -162,6 +182,13 @@ def _check_is_known(what, record, known):
             f"scikit-learn has no {what}={record.name!r}, but {' and '.join(known)}: "
             "train with one of these to convert."
         )
+
+
+def _named(parameter, given):
+    """A record as its name and the parameters that go with it."""
+    if isinstance(given, str):
+        return {}
+    return {parameter: given.name, **given.get_params()}
 
 
 def _params(source, target_class):

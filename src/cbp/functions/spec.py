@@ -7,8 +7,10 @@ for the spec with default parameters.
 
 from copy import copy
 from dataclasses import fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import ClassVar
+
+import numpy as np
 
 
 class Spec:
@@ -23,7 +25,8 @@ class Spec:
     name : str
         Its shorthand.
     ranges : dict
-        Parameter -> which numbers it may be, an interval such as "[0, 1)".
+        Parameter -> what it may be: a number of an interval such as "[0, 1)", an
+        integer of "int [1, inf)", or "bool".
     """
 
     name: ClassVar[str]
@@ -37,8 +40,8 @@ class Spec:
             )
         if not _is_in(value, self.ranges[parameter]):
             raise ValueError(
-                f"{parameter}={value!r} of {type(self).__name__} must be in "
-                f"{self.ranges[parameter]}."
+                f"{parameter}={value!r} of {type(self).__name__} must be "
+                f"{_in_words(self.ranges[parameter])}."
             )
         super().__setattr__(parameter, value)
 
@@ -53,17 +56,28 @@ class Spec:
         return self
 
 
-def _is_in(value, interval):
-    """Whether `value` is a number within an interval as `ranges` has it."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+def _is_in(value, allowed):
+    """Whether `value` is what an entry of `Spec.ranges` allows."""
+    if allowed == "bool":
+        return isinstance(value, bool | np.bool_)
+    kind = Integral if allowed.startswith("int ") else Real
+    if isinstance(value, bool) or not isinstance(value, kind):
         return False
+    interval = allowed.removeprefix("int ")
     low, high = map(float, interval[1:-1].split(","))
     above = value >= low if interval.startswith("[") else value > low
     below = value <= high if interval.endswith("]") else value < high
     return above and below  # NaN is neither
 
 
-def resolve(what, given, specs):
+def _in_words(allowed):
+    if allowed == "bool":
+        return "True or False"
+    whole = "an integer " if allowed.startswith("int ") else ""
+    return f"{whole}in {allowed.removeprefix('int ')}"
+
+
+def resolve(what, given, specs, params=None):
     """The spec that a name or a spec stands for, as an object of its own.
 
     Parameters
@@ -73,6 +87,8 @@ def resolve(what, given, specs):
     given : str or Spec
     specs : dict of {str: type}
         The specs there are, by name.
+    params : dict or None, default=None
+        Parameters that a name takes: those of them that its spec has.
 
     Raises
     ------
@@ -80,7 +96,8 @@ def resolve(what, given, specs):
         If it is neither the name of one of them nor one of them.
     """
     if isinstance(given, str) and given in specs:
-        return specs[given]()
+        spec, params = specs[given], params or {}
+        return spec(**{name: params[name] for name in spec.ranges if name in params})
     if isinstance(given, tuple(specs.values())):
         return copy(given)
     classes = ", ".join(spec.__name__ for spec in specs.values())

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp.training.measures import relative_change, root_mean_square
+from cbp.training.solvers import is_stochastic
 from cbp.training.trainer import AUTO_BATCH_SIZE, DivergenceError
 
 #: Rows that are looked at, evenly spaced over X. A relu that is active on none of 2048
@@ -146,7 +147,7 @@ class Evidence:
     @property
     def step_diverges(self):
         """Whether one more step of the solver leads to numbers that are not finite."""
-        return self.est.solver != "lbfgs" and self.next_coefs is None
+        return is_stochastic(self.est.solver) and self.next_coefs is None
 
     @property
     def update_ratios(self):
@@ -162,7 +163,7 @@ class Evidence:
 
         None with lbfgs, which makes no single steps, and if the step diverges.
         """
-        if self.est.solver == "lbfgs":
+        if not is_stochastic(self.est.solver):
             return None
         size = self.est.batch_size
         size = AUTO_BATCH_SIZE if size == "auto" else size

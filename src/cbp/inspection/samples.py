@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cbp.estimators.base import MLPEstimator
 from cbp.network.network import Network
+from cbp.training.solvers import is_stochastic
 
 
 def network_and_samples(model, X, y, sample_weight=None):
@@ -99,7 +100,7 @@ def backprop_of(model, X, y):
 
 def unit_of(estimator):
     """What an estimator's curves have one value for: 'epoch' or 'iteration'."""
-    return "iteration" if estimator.solver == "lbfgs" else "epoch"
+    return "epoch" if is_stochastic(estimator.solver) else "iteration"
 
 
 def record_of(model):

@@ -12,6 +12,16 @@ cdef extern from "simd.h" nogil:
         int from_z
         double *parameters
 
+    const int CBP_MOST_HYPERPARAMETERS
+
+    ctypedef struct cbp_step:
+        int solver
+        double *hyperparameters
+        double *powers
+        double rate
+        double alpha
+        double S
+
     ctypedef struct cbp_sparse_row:
         const void *values
         const void *columns
@@ -78,10 +88,8 @@ cdef extern from "simd.h" nogil:
                       void *) noexcept nogil
         void (*regularize)(ptrdiff_t, const void *, void *, double,
                            double) noexcept nogil
-        double (*adam)(ptrdiff_t, const void *, double, double, double, double, double,
-                       double, void *, void *, void *) noexcept nogil
-        double (*sgd)(ptrdiff_t, const void *, double, double, double, double, int,
-                      void *, void *) noexcept nogil
+        double (*update)(ptrdiff_t, const cbp_step *, int, double, const void *,
+                         void *, void *, void *) noexcept nogil
         double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil
         double (*weighted_sum)(ptrdiff_t, const void *, const void *) noexcept nogil
         double (*column_squares)(ptrdiff_t, ptrdiff_t, ptrdiff_t,
@@ -93,6 +101,7 @@ cdef extern from "simd.h" nogil:
 
     int cbp_activation_code(const char *)
     int cbp_loss_code(const char *)
+    int cbp_solver_code(const char *)
     const cbp_kernels *cbp_select(const char *, int)
     int cbp_available(const char **)
     unsigned long long cbp_flush_subnormals()

@@ -18,6 +18,8 @@ ctypedef struct Layer:
     bint dies                   # whether nodes can have g' = 0 for every sample
     Py_ssize_t n_in_lanes       # the first of them; sums of the others go across lanes
     bint is_transposed          # W^T is trained and W its copy, not the other way round
+    double rate_of_W            # factors of the learning rate
+    double rate_of_b
     void *W                     # packed (n_{l-1}, n_in_lanes): for the forward pass
     void *WT                    # packed (n_l, n_{l-1}): for BP2
     void *b                     # (padded n_l,)

@@ -1,7 +1,7 @@
 """Types of the compiled door; `cbp.reference.Propagator` has the same methods."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,14 @@ from scipy.sparse import csr_array, csr_matrix
 Reals: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 Targets: TypeAlias = Reals | NDArray[np.int32]
 Rows: TypeAlias = Reals | csr_array | csr_matrix
+
+class _Solver(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def moments(self) -> tuple[str, ...]: ...
+    @property
+    def hyperparameters(self) -> tuple[float, ...]: ...
 
 class Propagator:
     def __init__(
@@ -60,16 +68,13 @@ class Propagator:
         sample_weight: Reals | None,
         grad_out: Reals,
     ) -> float: ...
-    def use_adam(
+    def use_solver(
         self,
-        m: Reals,
-        v: Reals,
-        steps: int,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
+        solver: _Solver,
+        moments: Sequence[Reals],
+        steps: int = ...,
+        factors: NDArray[np.float64] | None = ...,
     ) -> None: ...
-    def use_sgd(self, velocity: Reals, momentum: float, nesterov: bool) -> None: ...
     def begin_training(
         self,
         params: Reals,
@@ -78,7 +83,9 @@ class Propagator:
         sample_weight: Reals | None,
         batch_size: int,
     ) -> None: ...
-    def begin_epoch(self, order: NDArray[np.intp], learning_rate: float) -> None: ...
+    def begin_epoch(
+        self, order: NDArray[np.intp], rates: NDArray[np.float64]
+    ) -> None: ...
     def advance(self, seconds: float) -> bool: ...
     def end_epoch(self) -> tuple[float, int]: ...
     def end_training(self) -> None: ...

@@ -10,7 +10,7 @@ c) `steps.pxd` feeds them: which rows make a block, which thread does what of a 
 d) `summary.pxd` sums up what they computed in an epoch, if somebody wants to know.
 e) `workspace.pxd` says where everything lies.
 f) `Propagator`, here, is the door: it owns the workspace and the team, checks every
-   array that comes in, and keeps the place in an epoch between two calls.
+   array that comes in, and keeps the progress of an epoch between two calls.
 
 Everything but the door is `noexcept nogil`, owns nothing and allocates nothing.
 
@@ -44,11 +44,12 @@ from cbp.kernels.equations cimport (
     Layer, Net, Rows, backward_pass, forward_pass, input_gradient, output_error,
 )
 from cbp.kernels._simd cimport (
-    CBP_MOST_PARAMETERS, cbp_activation_code, cbp_available, cbp_clock, cbp_function,
-    cbp_kernels, cbp_loss_code, cbp_select,
+    CBP_MOST_HYPERPARAMETERS, CBP_MOST_PARAMETERS, cbp_activation_code, cbp_available,
+    cbp_clock, cbp_function, cbp_kernels, cbp_loss_code, cbp_select, cbp_solver_code,
+    cbp_step,
 )
 from cbp.kernels.steps cimport (
-    Place, Run, feed_targets, feed_X, last_weighed, mean_loss, predict, train,
+    Progress, Run, feed_targets, feed_X, last_weighed, mean_loss, predict, train,
 )
 from cbp.kernels.summary cimport (
     SlabRange, Summary, begin_summary, dead_share, delta_norm, grad_norm, update_ratio,
@@ -117,6 +118,7 @@ cdef class Propagator:
     cdef object summary_workspace  # or this one, after `use_summary`
     cdef object held            # arrays that run.samples points into
     cdef object held_order      # the same
+    cdef object held_rates      # an array that run.rates points at
     cdef dict lent              # name -> plain vector that end_training writes to
     cdef readonly bint in_training
     cdef readonly bint in_epoch
@@ -343,7 +345,7 @@ cdef class Propagator:
         """Loss (weighted mean plus penalty); its flat gradient into grad_out."""
         cdef Run *run = &self.run
         cdef Net *net = &run.net
-        cdef Place *place = &run.place
+        cdef Progress *progress = &run.progress
         cdef Py_ssize_t n_coefs
         cdef double squares
         cdef char *out
@@ -354,20 +356,20 @@ cdef class Propagator:
             raise ValueError("X is empty: the mean over no samples is undefined.")
         self._begin(run.samples.n)
         run.updates = False
-        while place.batch_start < run.samples.n:
+        while progress.batch_start < run.samples.n:
             self._train_for(PATIENCE)
             PyErr_CheckSignals()
-        if place.weight <= 0:
+        if progress.weight <= 0:
             raise ValueError("sample_weight sums to 0: the weighted mean is undefined.")
         n_coefs = all_packed_coefs(net)
         with nogil:
-            net.k.regularize(n_coefs, run.params, run.grad, run.alpha, place.weight)
+            net.k.regularize(n_coefs, run.params, run.grad, run.alpha, progress.weight)
             net.k.regularize(packed_intercepts(net), net.layer[1].b,
-                             net.layer[1].grad_b, 0.0, place.weight)
+                             net.layer[1].grad_b, 0.0, progress.weight)
             store(net, run.grad, out)
             squares = net.k.sum_of_squares(n_coefs, run.params)
         self.held, self.has_summary = None, run.sums_up
-        return mean_loss(run, place, squares)
+        return mean_loss(run, progress, squares)
 
     # -- summaries ---------------------------------------------------------------
 
@@ -405,28 +407,35 @@ cdef class Propagator:
 
     # -- training ----------------------------------------------------------------
 
-    def use_adam(
-        self, m, v, Py_ssize_t steps, double beta_1, double beta_2, double epsilon
-    ):
-        """Take Adam's moments (flat) for the next training."""
-        self._borrow({"m": m, "v": v})
-        self.run.solver.is_adam = True
-        self.run.solver.beta_1, self.run.solver.beta_2 = beta_1, beta_2
-        self.run.solver.epsilon = epsilon
-        self.run.place.steps = steps
+    def use_solver(self, solver, moments, Py_ssize_t steps=0, factors=None):
+        """Take a solver, with its moments (flat) after so many steps, for training.
 
-    def use_sgd(self, velocity, double momentum, bint nesterov):
-        """Take sgd's velocity (flat) for the next training."""
-        self._borrow({"velocity": velocity})
-        self.run.solver.is_adam = False
-        self.run.solver.beta_1 = momentum
-        self.run.solver.nesterov = nesterov
-        self.run.place.steps = 0
-
-    cdef _borrow(self, dict moments):
+        factors (L, 2) multiply the rate for coefs and intercepts of each layer.
+        """
+        cdef cbp_step *step = &self.run.progress.step
+        cdef double[:, :] given
+        cdef Py_ssize_t l, L = self.run.net.L
+        cdef int code = cbp_solver_code(solver.name.encode())
+        hyperparameters = solver.hyperparameters
+        if code < 0 or len(hyperparameters) > CBP_MOST_HYPERPARAMETERS:
+            raise ValueError(f"The kernels have no case for {solver!r}.")
         self._check_is_idle()
+        moments = dict(zip(solver.moments, moments, strict=True))
         self._check_lent(moments)
+        factors = np.ones((L, 2)) if factors is None else np.array(factors, np.float64)
+        if factors.shape != (L, 2):
+            raise ValueError(f"factors has shape {factors.shape}, not {(L, 2)}.")
+        given = factors
         self.lent = moments
+        step.solver, step.alpha = code, self.run.alpha
+        for i in range(CBP_MOST_HYPERPARAMETERS):
+            step.hyperparameters[i] = (
+                hyperparameters[i] if i < len(hyperparameters) else 0.0
+            )
+        for l in range(L):
+            self.run.net.layer[l + 1].rate_of_W = given[l, 0]
+            self.run.net.layer[l + 1].rate_of_b = given[l, 1]
+        self.run.progress.steps = steps
 
     cdef _check_lent(self, dict arrays):
         """Flat vectors that end_training writes to: each with a memory of its own."""
@@ -448,7 +457,7 @@ cdef class Propagator:
         cdef const Net *net = &self.run.net
         if self.lent is None:
             raise ValueError(
-                "begin_training needs a solver: call use_adam or use_sgd first."
+                "begin_training needs a solver: call use_solver first."
             )
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} must be at least 1.")
@@ -462,20 +471,20 @@ cdef class Propagator:
         self.lent = lent
         self.in_training = True
 
-    def begin_epoch(self, order, double learning_rate):
-        """Start an epoch over the rows `order` of X."""
-        cdef Place *place = &self.run.place
+    def begin_epoch(self, order, rates):
+        """Start an epoch over the rows `order` of X, with a rate for each batch."""
+        cdef Progress *progress = &self.run.progress
+        cdef cbp_step *step = &progress.step
         if not self.in_training or self.in_epoch:
             raise ValueError(
                 "begin_epoch comes after begin_training, and after the end_epoch of "
                 "the epoch before."
             )
-        self._hold_order(order)
+        self._hold_order(order, rates)
         self._begin(self.batch_size)
         # Anew in each epoch: a product of many would depend on where training began.
-        place.power_1 = pow(self.run.solver.beta_1, <double>place.steps)
-        place.power_2 = pow(self.run.solver.beta_2, <double>place.steps)
-        self.run.solver.learning_rate = learning_rate
+        for i in range(2):
+            step.powers[i] = pow(step.hyperparameters[i], <double>progress.steps)
         self.run.updates = self.in_epoch = True
 
     cdef void *_moment(self, int i) noexcept:
@@ -486,7 +495,7 @@ cdef class Propagator:
         if not self.in_epoch:
             raise ValueError("advance needs an epoch: call begin_epoch first.")
         self._train_for(seconds)
-        return self.run.place.batch_start >= self.run.samples.n
+        return self.run.progress.batch_start >= self.run.samples.n
 
     cdef _train_for(self, double seconds):
         cdef Run *run = &self.run
@@ -499,22 +508,25 @@ cdef class Propagator:
 
     def end_epoch(self):
         """Returns (loss, steps so far) as the last finished batch left them."""
-        cdef Place *place = &self.run.place
+        cdef Progress *progress = &self.run.progress
         if not self.in_epoch:
             raise ValueError("end_epoch needs an epoch: call begin_epoch first.")
-        self.held_order, self.in_epoch = None, False
+        self.held_order = self.held_rates = None
+        self.in_epoch = False
         self.has_summary = (
-            self.run.sums_up and place.batch_start >= self.run.samples.n
+            self.run.sums_up and progress.batch_start >= self.run.samples.n
         )
-        loss = place.epoch_loss / place.counted_rows if place.counted_rows else 0.0
-        return loss, place.steps
+        if progress.counted_rows == 0:
+            return 0.0, progress.steps
+        return progress.epoch_loss / progress.counted_rows, progress.steps
 
     def end_training(self):
         """Write parameters and moments back, as the last finished batch left them."""
         cdef const Net *net = &self.run.net
         if not self.in_training:
             raise ValueError("There is no training to end: call begin_training first.")
-        lent, self.lent, self.held, self.held_order = self.lent, None, None, None
+        lent = self.lent
+        self.lent = self.held = self.held_order = self.held_rates = None
         self.in_training = self.in_epoch = False
         self._check_lent(lent)
         params, *moments = lent.values()
@@ -523,11 +535,11 @@ cdef class Propagator:
             store(net, self._moment(i), <char *>cnp.PyArray_DATA(moment))
 
     cdef void _begin(self, Py_ssize_t batch_size) noexcept:
-        cdef Place *place = &self.run.place
+        cdef Progress *progress = &self.run.progress
         self.run.batch_size = min(batch_size, max(self.run.samples.n, 1))
-        place.batch_start = place.row = 0
-        place.weight = place.loss = 0
-        place.epoch_loss = place.counted_rows = 0
+        progress.batch = progress.batch_start = progress.row = 0
+        progress.weight = progress.loss = 0
+        progress.epoch_loss = progress.counted_rows = 0
         self.has_summary = False
         if self.run.sums_up:
             self._begin_summary()
@@ -656,8 +668,8 @@ cdef class Propagator:
             self.run.net.weights = self.run.weights
         self.held = (self.held, y, sample_weight)
 
-    cdef _hold_order(self, order):
-        """Point `samples` at the order of the rows, and keep it alive."""
+    cdef _hold_order(self, order, rates):
+        """Point at the order of the rows and the rates, and keep them alive."""
         cdef Py_ssize_t n = self.run.samples.X_rows
         cdef ptrdiff_t *rows
         if (
@@ -670,9 +682,20 @@ cdef class Propagator:
         rows = <ptrdiff_t *>cnp.PyArray_DATA(order)
         if not are_below[ptrdiff_t](rows, order.size, n):
             raise ValueError(f"order must hold rows from 0 to {n - 1} only.")
-        self.run.samples.order = rows
-        self.run.samples.n = order.size
-        self.held_order = order
+        n_batches = -(-order.size // self.batch_size)
+        if (
+            not isinstance(rates, np.ndarray)
+            or rates.dtype != np.float64
+            or (<object>rates).shape != (n_batches,)
+            or not is_plain(rates)
+        ):
+            raise TypeError(
+                f"rates must be a contiguous vector of {n_batches} numpy.float64, one "
+                "for each batch."
+            )
+        self.run.samples.order, self.run.samples.n = rows, order.size
+        self.run.rates = <const double *>cnp.PyArray_DATA(rates)
+        self.held_order, self.held_rates = order, rates
 
     cdef const char *_classes(self, y, tuple shape) except? NULL:
         """y (n,) of int32: the node of the output layer whose target is 1."""

@@ -10,11 +10,10 @@ two phases, and all members meet after each:
 
 A weight is thus summed and updated by one thread, in the order of the rows: no
 gradients to add up, and the same bits for any number of members. Alone, a thread does
-both phases by itself. What all need to know of the place in the epoch each member works
-out on its own copy; the first member keeps the accounts.
+both phases by itself. What all need to know of the progress of an epoch each member
+works out on its own copy; the first member keeps the accounts.
 """
 
-from libc.math cimport sqrt
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
 
@@ -22,7 +21,9 @@ from cbp.kernels.equations cimport (
     Layer, Net, Rows, Slab, backward_pass, forward_pass, gradient, is_sparse, output,
     output_error, part_of, row_of, slab_of, transposed_copy, weights_of,
 )
-from cbp.kernels._simd cimport cbp_clock, cbp_flush_subnormals, cbp_restore_subnormals
+from cbp.kernels._simd cimport (
+    cbp_clock, cbp_flush_subnormals, cbp_restore_subnormals, cbp_step,
+)
 from cbp.kernels.summary cimport SlabRange, Summary, add_block, add_step, keep_weights
 from cbp.kernels._team cimport cbp_team, cbp_team_wait
 
@@ -55,23 +56,14 @@ ctypedef struct Samples:
     const ptrdiff_t *order      # NULL: as they stand
 
 
-ctypedef struct Solver:
-    bint is_adam
-    double learning_rate
-    double beta_1               # momentum for sgd
-    double beta_2
-    double epsilon
-    bint nesterov
-
-
-ctypedef struct Place:
+ctypedef struct Progress:       # in an epoch
+    Py_ssize_t batch
     Py_ssize_t batch_start
     Py_ssize_t row              # of the batch, the first not yet propagated
     double weight               # of the rows of the batch before that one
     double loss
     Py_ssize_t steps            # of the solver so far,
-    double power_1              # beta_1 ** steps
-    double power_2              # beta_2 ** steps
+    cbp_step step               # the last of them
     double epoch_loss
     Py_ssize_t counted_rows     # of the batches with any weight
 
@@ -79,8 +71,7 @@ ctypedef struct Place:
 ctypedef struct Run:
     Net net
     Samples samples
-    Solver solver
-    Place place
+    Progress progress
     cbp_team *team
     Py_ssize_t block_rows       # at most
     Py_ssize_t batch_size
@@ -90,14 +81,15 @@ ctypedef struct Run:
     bint updates                # whether a batch ends with a step of the solver
     bint sums_up                # whether anybody wants to be told of the epoch
     Summary summary
+    const double *rates         # of the batches of the epoch
     double alpha
     double work_per_row         # multiply-adds
     double deadline
     bint is_late
     void *params                # packed: all W, then all b
     void *grad                  # the same layout,
-    void *m                     # of the solver; velocity for sgd
-    void *v
+    void *m                     # the same: moments of the solver, which may have
+    void *v                     # none or one
     void *weights               # (block,) of samples that have some
     void *codes                 # (block,) of samples that have classes
     char *out                   # a forward run: (n, n_L) for a^L
@@ -274,76 +266,71 @@ cdef inline Py_ssize_t first_slab(
 
 
 cdef inline double update_part(
-    const Run *run, const Place *place, const void *grad, void *params, Py_ssize_t n,
-    double alpha,
+    const Run *run, const cbp_step *step, const void *grad, void *params,
+    Py_ssize_t n, bint are_coefs, double factor,
 ) noexcept nogil:
     """n packed parameters; returns their sum of squares as it was before."""
-    cdef const Net *net = &run.net
-    cdef const Solver *solver = &run.solver
     cdef Py_ssize_t skip = <char *>params - <char *>run.params
-    cdef void *m = <char *>run.m + skip
-    cdef void *v = <char *>run.v + skip
-    cdef double rate = solver.learning_rate
-    if solver.is_adam:
-        rate *= sqrt(1 - place.power_2) / (1 - place.power_1)
-        return net.k.adam(n, grad, alpha, place.weight, rate, solver.beta_1,
-                          solver.beta_2, solver.epsilon, m, v, params)
-    return net.k.sgd(n, grad, alpha, place.weight, rate, solver.beta_1, solver.nesterov,
-                     m, params)
+    return run.net.k.update(n, step, are_coefs, factor, grad, <char *>run.m + skip,
+                            <char *>run.v + skip, params)
 
 
 cdef inline void update(
-    const Run *run, const Place *place, Py_ssize_t s, const void *grad_W,
+    const Run *run, const cbp_step *step, Py_ssize_t s, const void *grad_W,
     const void *grad_b,
 ) noexcept nogil:
-    """The step for one slab, with the gradient summed over the batch.
-
-    Only coefs are penalised.
-    """
+    """The step for one slab, with the gradient summed over the batch."""
     cdef const Net *net = &run.net
     cdef const Slab *slab = &run.slabs[s]
-    run.squares[s] = update_part(run, place, grad_W, weights_of(net, slab),
-                                 slab.nodes * slab.width, run.alpha)
+    cdef const Layer *layer = &net.layer[slab.l]
+    run.squares[s] = update_part(run, step, grad_W, weights_of(net, slab),
+                                 slab.nodes * slab.width, True, layer.rate_of_W)
     if slab.intercepts:
-        update_part(run, place, grad_b, part_of(net, slab, net.layer[slab.l].b),
-                    slab.intercepts, 0.0)
+        update_part(run, step, grad_b, part_of(net, slab, layer.b), slab.intercepts,
+                    False, layer.rate_of_b)
     transposed_copy(net, slab)
 
 
 cdef inline double mean_loss(
-    const Run *run, const Place *place, double squares
+    const Run *run, const Progress *progress, double squares
 ) noexcept nogil:
     # Without penalty weights may be so large that their squares overflow.
     cdef double penalty = run.alpha / 2 * squares if run.alpha > 0 else 0
-    return (place.loss + penalty) / place.weight
+    return (progress.loss + penalty) / progress.weight
 
 
 cdef inline void close_batch(
-    const Run *run, Place *place, Py_ssize_t rows
+    const Run *run, Progress *progress, Py_ssize_t rows
 ) noexcept nogil:
     """Enter the loss of the batch, from before the step, into that of the epoch."""
     cdef double squares = 0
     cdef Py_ssize_t s
     for s in range(run.n_slabs):
         squares += run.squares[s]
-    place.epoch_loss += mean_loss(run, place, squares) * rows
-    place.counted_rows += rows
+    progress.epoch_loss += mean_loss(run, progress, squares) * rows
+    progress.counted_rows += rows
 
 
 # ---- what a team runs --------------------------------------------------------------
 
 
-cdef inline Py_ssize_t rows_of_batch(const Run *run, const Place *place) noexcept nogil:
-    return min(run.batch_size, run.samples.n - place.batch_start)
+cdef inline Py_ssize_t rows_of_batch(
+    const Run *run, const Progress *progress
+) noexcept nogil:
+    return min(run.batch_size, run.samples.n - progress.batch_start)
 
 
-cdef inline Py_ssize_t rows_of_block(const Run *run, const Place *place) noexcept nogil:
-    return next_part(rows_of_batch(run, place) - place.row, run.block_rows)
+cdef inline Py_ssize_t rows_of_block(
+    const Run *run, const Progress *progress
+) noexcept nogil:
+    return next_part(rows_of_batch(run, progress) - progress.row, run.block_rows)
 
 
-cdef inline void propagate(Run *run, const Place *place, Rows rows) noexcept nogil:
+cdef inline void propagate(
+    Run *run, const Progress *progress, Rows rows
+) noexcept nogil:
     """Forward pass, C_0, BP1 and BP2."""
-    cdef Py_ssize_t start = place.batch_start + place.row
+    cdef Py_ssize_t start = progress.batch_start + progress.row
     feed_X(&run.net, &run.samples, start, rows)
     feed_targets(&run.net, &run.samples, start, rows)
     forward_pass(&run.net, rows, False)
@@ -351,14 +338,17 @@ cdef inline void propagate(Run *run, const Place *place, Rows rows) noexcept nog
     backward_pass(&run.net, rows)
 
 
-cdef inline void begin_step(const Run *run, Place *place) noexcept nogil:
-    place.steps += 1
-    place.power_1 *= run.solver.beta_1
-    place.power_2 *= run.solver.beta_2
+cdef inline void begin_step(const Run *run, Progress *progress) noexcept nogil:
+    cdef cbp_step *step = &progress.step
+    progress.steps += 1
+    step.powers[0] *= step.hyperparameters[0]
+    step.powers[1] *= step.hyperparameters[1]
+    step.rate = run.rates[progress.batch]
+    step.S = progress.weight
 
 
 cdef inline void work_off(
-    Run *run, const Place *place, Py_ssize_t rows, Py_ssize_t s, bint steps
+    Run *run, const Progress *progress, Py_ssize_t rows, Py_ssize_t s, bint steps
 ) noexcept nogil:
     """A block's part of the gradient of a slab, and the step once it is the last."""
     cdef const Net *net = &run.net
@@ -366,26 +356,26 @@ cdef inline void work_off(
     cdef Layer *layer = &net.layer[slab.l]
     cdef void *grad_W = slab_of(net, slab, layer.grad_W)
     cdef void *grad_b = part_of(net, slab, layer.grad_b)
-    gradient(net, rows, slab, place.row > 0, grad_W, grad_b)
+    gradient(net, rows, slab, progress.row > 0, grad_W, grad_b)
     if steps:
-        update(run, place, s, grad_W, grad_b)
+        update(run, &progress.step, s, grad_W, grad_b)
 
 
 cdef inline void work_off_block(
-    Run *run, const Place *place, Rows mine, Py_ssize_t rows, SlabRange slabs,
+    Run *run, const Progress *progress, Rows mine, Py_ssize_t rows, SlabRange slabs,
     bint steps,
 ) noexcept nogil:
     """The second phase of a block of so many rows, of which some were `mine`."""
     cdef const Net *net = &run.net
-    cdef Py_ssize_t s, next_block = place.batch_start + place.row + rows
+    cdef Py_ssize_t s, next_block = progress.batch_start + progress.row + rows
     cdef bint is_last = run.sums_up and (
-        place.batch_start == run.summary.last_batch
-        and place.row + rows == rows_of_batch(run, place)
+        progress.batch_start == run.summary.last_batch
+        and progress.row + rows == rows_of_batch(run, progress)
     )
     if is_last:
         keep_weights(net, slabs, &run.summary)
     for s in range(slabs.first, slabs.end):
-        work_off(run, place, rows, s, steps)
+        work_off(run, progress, rows, s, steps)
         if asks(net, &run.samples):
             # A few rows at a time, so that the memory keeps up.
             ask_for(net, &run.samples, next_block,
@@ -393,14 +383,14 @@ cdef inline void work_off_block(
     if run.sums_up:
         add_block(net, rows, slabs, &run.summary)
     if is_last:
-        add_step(net, place.weight, slabs, &run.summary)
+        add_step(net, progress.weight, slabs, &run.summary)
 
 
 cdef inline void train(void *job, int member, int members) noexcept nogil:
     """Go on with the epoch until its end or the deadline, one block at least."""
     cdef Run *run = <Run *>job
     cdef const Net *net = &run.net
-    cdef Place place = run.place
+    cdef Progress progress = run.progress
     cdef Py_ssize_t rows, batch_rows
     cdef Rows mine
     cdef SlabRange slabs = SlabRange(run.slabs, first_slab(run, member, members),
@@ -408,41 +398,44 @@ cdef inline void train(void *job, int member, int members) noexcept nogil:
     cdef double work = 0
     cdef bint steps
     cdef unsigned long long state = cbp_flush_subnormals()
-    while place.batch_start < run.samples.n:
-        batch_rows, rows = rows_of_batch(run, &place), rows_of_block(run, &place)
+    while progress.batch_start < run.samples.n:
+        batch_rows, rows = rows_of_batch(run, &progress), rows_of_block(run, &progress)
         c_assert(0 < rows <= run.block_rows)
         mine = share_of_rows(net, rows, member, members)
-        propagate(run, &place, mine)
+        propagate(run, &progress, mine)
         if members > 1:
             cbp_team_wait(run.team)
 
-        if place.row == 0:
-            place.weight = place.loss = 0
-        place.weight += rows if net.weights == NULL else (
+        if progress.row == 0:
+            progress.weight = progress.loss = 0
+        progress.weight += rows if net.weights == NULL else (
             net.k.weighted_sum(rows, NULL, net.weights)
         )
-        steps = (run.updates and place.row + rows == batch_rows and place.weight > 0)
+        steps = run.updates and progress.weight > 0 and (
+            progress.row + rows == batch_rows
+        )
         if steps:
-            begin_step(run, &place)
-        work_off_block(run, &place, mine, rows, slabs, steps)
+            begin_step(run, &progress)
+        work_off_block(run, &progress, mine, rows, slabs, steps)
         if member == 0:
-            place.loss += net.k.weighted_sum(rows, net.weights, net.losses)
+            progress.loss += net.k.weighted_sum(rows, net.weights, net.losses)
             work += rows * run.work_per_row
             if work > LOOK_EVERY:
                 run.is_late, work = cbp_clock() >= run.deadline, 0
         if members > 1:
             cbp_team_wait(run.team)
 
-        place.row += rows
-        if place.row == batch_rows:
+        progress.row += rows
+        if progress.row == batch_rows:
             if steps and member == 0:
-                close_batch(run, &place, batch_rows)
-            place.batch_start += batch_rows
-            place.row = 0
+                close_batch(run, &progress, batch_rows)
+            progress.batch += 1
+            progress.batch_start += batch_rows
+            progress.row = 0
         if run.is_late:
             break
     if member == 0:
-        run.place = place
+        run.progress = progress
     cbp_restore_subnormals(state)
 
 

@@ -34,9 +34,10 @@ Equations
     (mean)      C = (sum_i v_i C_0(i) + alpha/2 sum_ljk (w^l_jk)^2) / S,  S = sum_i v_i
                 with the sample weights v_i, all 1 unless given
 
-Order of the file: of one sample, of a batch, of one update, of an epoch. g, g', C_0 and
-dC_0/da of one number are methods of the records in `functions/`; `propagator.py` is
-what unpacks arrays for the functions here, and writes the results.
+Order of the file: of one sample, of a batch, of an epoch. g, g', C_0 and dC_0/da of one
+number are methods of the records in `functions/`, the update of one parameter is one of
+those in `training/solvers.py`; `propagator.py` is what unpacks arrays for the functions
+here, and writes the results.
 """
 
 import math
@@ -169,26 +170,6 @@ def mean_loss_and_gradient(net, w, b, samples, S):
                 C += 0.5 * net.alpha * w[l][j][k] * w[l][j][k]
                 dw[l][j][k] = (dw[l][j][k] + net.alpha * w[l][j][k]) / S
     return C / S, dw, db
-
-
-# -------------------------------------------------------------------- of one update
-
-
-def adam_update(w, m, v, gradient, t, learning_rate, beta_1, beta_2, epsilon):
-    """Update t = 1, 2, ... by Adam (Kingma and Ba 2015, end of their section 2)."""
-    m = beta_1 * m + (1.0 - beta_1) * gradient
-    v = beta_2 * v + (1.0 - beta_2) * gradient * gradient
-    # Both bias corrections in one factor, so epsilon meets the uncorrected v.
-    rate = learning_rate * math.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t)
-    return w - rate * m / (math.sqrt(v) + epsilon), m, v
-
-
-def sgd_update(w, velocity, gradient, learning_rate, momentum, nesterov):
-    """Update by gradient descent with momentum (Sutskever et al. 2013)."""
-    velocity = momentum * velocity - learning_rate * gradient
-    if nesterov:
-        return w + momentum * velocity - learning_rate * gradient, velocity
-    return w + velocity, velocity
 
 
 # -------------------------------------------------------------------- of an epoch

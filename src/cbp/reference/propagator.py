@@ -14,7 +14,6 @@ from scipy.sparse import issparse
 from cbp.reference.equations import (
     Net,
     Sums,
-    adam_update,
     add_signals,
     backward,
     forward,
@@ -23,7 +22,6 @@ from cbp.reference.equations import (
     mean_loss_and_gradient,
     no_sums,
     sample_loss,
-    sgd_update,
     summary_of,
     update_ratio,
 )
@@ -267,46 +265,51 @@ class Propagator:
             )
         return summary_of(self._net, self._sums)
 
-    def use_adam(self, m, v, steps, beta_1, beta_2, epsilon):
-        """Adam for the next training; m and v are those after `steps` updates."""
+    def use_solver(self, solver, moments, steps=0, factors=None):
+        """A solver for the next training, whose moments are those after `steps` steps.
 
-        def rule(t, learning_rate, gradient, w, m, v):
-            rates = learning_rate, beta_1, beta_2, epsilon
-            return adam_update(w, m, v, gradient, t, *rates)
-
+        factors (L, 2), for the coefs and the intercepts of each layer, multiply the
+        rate; all 1 by default.
+        """
         self._check_is_idle()
-        check("m", m, (self._n_params,), self._dtype, written=True)
-        check("v", v, (self._n_params,), self._dtype, written=True)
-        self._solver = (m, v), steps, rule
+        for name, moment in zip(solver.moments, moments, strict=True):
+            check(name, moment, (self._n_params,), self._dtype, written=True)
+        L = len(self._net.sizes) - 1
+        if factors is None:
+            factors = np.ones((L, 2))
+        if np.shape(factors) != (L, 2):
+            raise ValueError(
+                f"factors must have shape {(L, 2)}, got {np.shape(factors)}"
+            )
+        self._solver = solver, list(moments), int(steps), self._kinds(factors)
 
-    def use_sgd(self, velocity, momentum, nesterov):
-        """SGD for the next training; its updates are counted from 0."""
-
-        def rule(t, learning_rate, gradient, w, velocity):
-            return sgd_update(w, velocity, gradient, learning_rate, momentum, nesterov)
-
-        self._check_is_idle()
-        check("velocity", velocity, (self._n_params,), self._dtype, written=True)
-        self._solver = (velocity,), 0, rule
+    def _kinds(self, factors):
+        """(factor, whether it is a coef) of each parameter, in the flat order."""
+        n, kinds = self._net.sizes, []
+        for l in range(1, len(n)):
+            kinds += [(float(factors[l - 1][0]), True)] * (n[l - 1] * n[l])
+        for l in range(1, len(n)):
+            kinds += [(float(factors[l - 1][1]), False)] * n[l]
+        return kinds
 
     def begin_training(self, params, X, y, sample_weight, batch_size):
         """Set out to train `params` on rows of X, batch_size at a time."""
         self._check_is_idle()
         if self._solver is None:
-            raise ValueError("there is no solver yet; call use_adam or use_sgd first")
+            raise ValueError("there is no solver yet; call use_solver first")
         check("params", params, (self._n_params,), self._dtype, written=True)
         self._check_data(X, y, sample_weight)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        moments, steps, _ = self._solver
+        _, moments, steps, _ = self._solver
         self._training = params, X, y, sample_weight, batch_size
         moments = [moment.tolist() for moment in moments]
         self._progress = Progress(
-            params.tolist(), moments, int(steps), 0.0, 0, 0, no_sums(self._net)
+            params.tolist(), moments, steps, 0.0, 0, 0, no_sums(self._net)
         )
 
-    def begin_epoch(self, order, learning_rate):
-        """Set out to train on the rows `order` (intp)."""
+    def begin_epoch(self, order, rates):
+        """Set out to train on the rows `order` (intp), with a rate for each batch."""
         if not self.in_training or self.in_epoch:
             raise ValueError(
                 "begin_epoch comes after begin_training, and after the end_epoch of "
@@ -318,7 +321,8 @@ class Propagator:
         if not all(0 <= i < n for i in rows):
             raise ValueError(f"order must hold row numbers below {n}, got {order}")
         batches = [rows[r : r + batch_size] for r in range(0, len(rows), batch_size)]
-        self._epoch, self._sums = (batches, learning_rate), None
+        check("rates", rates, (len(batches),), np.float64)
+        self._epoch, self._sums = (batches, rates.tolist()), None
         self._progress = self._progress._replace(
             loss=0.0, rows=0, batches=0, sums=no_sums(self._net)
         )
@@ -357,7 +361,7 @@ class Propagator:
         if not self.in_training:
             raise ValueError("no training is under way; call begin_training first")
         write(self._training[0], self._progress.params)
-        moments, _, _ = self._solver
+        _, moments, _, _ = self._solver
         for moment, values in zip(moments, self._progress.moments, strict=True):
             write(moment, values)
         self._solver = self._training = self._epoch = self._progress = None
@@ -383,8 +387,8 @@ class Propagator:
     def _after_next_batch(self):
         net, done = self._net, self._progress
         _, X, y, sample_weight, _ = self._training
-        batches, learning_rate = self._epoch
-        batch = batches[done.batches]
+        batches, rates = self._epoch
+        batch, rate = batches[done.batches], rates[done.batches]
         samples, S = read_samples(net, X, y, sample_weight, batch)
         w, b = unpack(net.sizes, done.params)
         sums = done.sums
@@ -395,9 +399,12 @@ class Propagator:
         C, dw, db = mean_loss_and_gradient(net, w, b, samples, S)
         loss, rows = done.loss + C * len(batch), done.rows + len(batch)
 
-        rule, t = self._solver[-1], done.steps + 1
+        (solver, _, _, kinds), t = self._solver, done.steps + 1
         columns = zip(pack(net.sizes, dw, db), done.params, *done.moments, strict=True)
-        updated = [rule(t, learning_rate, *column) for column in columns]
+        updated = [
+            solver.update(t, rate * factor, *column, is_coef=is_coef)
+            for column, (factor, is_coef) in zip(columns, kinds, strict=True)
+        ]
         params, *moments = (list(values) for values in zip(*updated, strict=True))
         if self._sums_up:
             w_after, _ = unpack(net.sizes, params)

@@ -1,9 +1,23 @@
 """What training has recorded over its finished epochs."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+
+def joined(before, after, lists, in_place):
+    """name -> the list of that name of `before`, followed by that of `after`.
+
+    In place the former grow, as a copy in each of many calls would cost the square of
+    their number.
+    """
+    grown = {name: getattr(before, name) for name in lists}
+    if not in_place:
+        grown = {name: list(values) for name, values in grown.items()}
+    for name, values in grown.items():
+        values.extend(getattr(after, name))
+    return grown
 
 
 @dataclass
@@ -42,6 +56,25 @@ class History:
         self.loss_curve.append(np.float64(loss))  # as scikit-learn's users expect
         self.n_iter += 1
         self.t += n_samples
+
+    def next_call(self, counts_on):
+        """For another call: it judges by the same best loss, and its lists are empty.
+
+        Epochs are counted on from this history's, or from 0.
+        """
+        n_iter = self.n_iter if counts_on else 0
+        return replace(
+            self,
+            loss_curve=[],
+            validation_scores=[],
+            best_validation_score=-math.inf,
+            n_iter=n_iter,
+        )
+
+    def joined_to(self, before, in_place):
+        """This history with the lists of the calls before in front of its own."""
+        lists = "loss_curve", "validation_scores"
+        return replace(self, **joined(before, self, lists, in_place))
 
     def judge_loss(self, tol):
         """Count the epoch unless its loss improves on the best by `tol`."""

@@ -1,22 +1,22 @@
 """Training by L-BFGS: scipy's minimiser over the whole data's loss and gradient.
 
-Knows a network and the propagator it lends. Goes by the names of `training.Trainer`
-(`train`, `history`, `on_epoch`), with an iteration in the place of an epoch.
+Knows a network and the propagator it lends. Goes by the names of `trainer.Trainer`
+(`train`, `state`, `on_epoch`), with an iteration in the place of an epoch.
 """
 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp.network.network import Network
-from cbp.training.history import History
 from cbp.training.measures import relative_change
 from cbp.training.record import Record
+from cbp.training.state import TrainingState
 from cbp.training.trainer import DivergenceError, divergence_message
 
 #: scipy stops once an iteration lowers the loss by less than this part of it: scipy's
@@ -31,17 +31,17 @@ STOPPED = 99
 
 
 @dataclass
-class LBFGS:
+class LBFGSTrainer:
     """Minimises the loss of all samples at once.
 
     Parameters
     ----------
     network : Network
         Its `params_` are where the search begins and receive each iterate.
+    state : TrainingState
+        Whose `history` is filled, with the loss after each iteration.
     max_iter : int, default=200
         Largest number of iterations.
-    max_fun : int, default=15000
-        Largest number of evaluations of the loss.
     tol : float, default=1e-4
         Converged when no component of the gradient is larger, or as soon as an
         iteration lowers the loss by less than `LEAST_DECREASE` of it.
@@ -53,28 +53,25 @@ class LBFGS:
         Called with the end of each iteration, before `on_epoch`.
     on_epoch : callable or None, default=None
         Called after each iteration; the search stops if it returns True.
-    history : History, optional
-        Filled while training; `loss_curve` holds the loss after each iteration.
     record : Record or None, default=None
         Filled while training, if there is one: of each iteration, with the gradient
         where it arrived and the change on the way there.
     """
 
     network: Network
+    state: TrainingState
     max_iter: int = 200
-    max_fun: int = 15000
     tol: float = 1e-4
     n_threads: int = 1
     verbose: bool = False
     on_epoch_begin: Callable[[], None] | None = None
     on_epoch: Callable[[], bool] | None = None
-    history: History = field(default_factory=History)
     record: Record | None = None
 
     def train(self, X, y, sample_weight=None):
         """Search until converged; warn if the search ends before.
 
-        However this ends, ``network.params_`` holds the last iterate and `history`
+        However this ends, ``network.params_`` holds the last iterate and the history
         the course so far.
 
         Parameters
@@ -89,7 +86,8 @@ class LBFGS:
         KeyboardInterrupt
             On Ctrl-C, within an evaluation of the loss.
         """
-        params, history = self.network.params_, self.history
+        params, history = self.network.params_, self.state.history
+        max_fun = self.state.solver.max_fun
         propagator = self.network.make_propagator(self.n_threads)
         if self.record is not None:
             propagator.use_summary()
@@ -124,7 +122,7 @@ class LBFGS:
             callback=after_iteration,
             options={
                 "maxiter": self.max_iter,
-                "maxfun": self.max_fun,
+                "maxfun": max_fun,
                 "gtol": self.tol,
                 "ftol": LEAST_DECREASE[params.dtype],
             },
@@ -144,7 +142,7 @@ class LBFGS:
             warnings.warn(
                 f"lbfgs failed to converge after {history.n_iter} iteration(s) "
                 f"(status={result.status}): {result.message}. Scale the data, or "
-                f"raise max_iter={self.max_iter} or max_fun={self.max_fun}.",
+                f"raise max_iter={self.max_iter} or max_fun={max_fun}.",
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from cbp.training.history import joined
+
 
 @dataclass(repr=False)
 class Record:
@@ -57,6 +59,10 @@ class Record:
         self.grad_norms.append(grad_norms)
         self.update_ratios.append(update_ratios)
         self.dead_shares.append(dead_shares)
+
+    def joined_to(self, before, in_place):
+        """This record with the epochs of the calls before in front of its own."""
+        return Record(**joined(before, self, vars(self), in_place))
 
     def __repr__(self):
         n_layers = len(self.delta_norms[0]) if self.delta_norms else 0

@@ -1,136 +1,175 @@
-"""State of the stochastic solvers: their moments and their learning rate."""
+"""Solvers: all that is known of each, in one record.
 
-from dataclasses import dataclass
+Design
+------
+`Solver` is what the others ask: the kernels for the name, the hyperparameters and the
+moments, the reference for the update of one parameter, the estimators for what they say
+of it. What a solver has reached is no part of it: its moments are in `TrainingState`.
 
-import numpy as np
+To add one: a class here, entered in `SOLVERS`; in `kernels/simd/simd.h` a line in
+CBP_SOLVERS and in `kernels/simd/update.h` a case.
+"""
 
-#: The learning rate at which the adaptive schedule gives up, and by what it divides
-#: before; both scikit-learn's.
-SMALLEST_LEARNING_RATE = 1e-6
-ADAPTIVE_DIVISOR = 5.0
+import math
+from dataclasses import astuple, dataclass
+from typing import ClassVar
+
+from cbp.functions.spec import Spec, named, resolve
+
+
+class Solver(Spec):
+    """The rule by which parameters are updated from the gradient of a batch.
+
+    Attributes
+    ----------
+    name : str
+        Its shorthand.
+    text : str
+        What it is, in a line of a docstring.
+    moments : tuple of str
+        Names of the numbers, two at most, that it keeps of each parameter from step to
+        step. They begin with 0.
+    is_stochastic : bool
+        Whether it makes a step for each batch. One that does not has neither `moments`
+        nor `update`.
+    """
+
+    text: ClassVar[str]
+    moments: ClassVar[tuple[str, ...]] = ()
+    is_stochastic: ClassVar[bool] = True
+
+    @property
+    def hyperparameters(self):
+        """Its parameters as floats, in the order in which the kernels take them."""
+        return tuple(map(float, astuple(self)))
+
+    def update(self, t, rate, gradient, w, *moments, is_coef=True):
+        """One parameter after step t.
+
+        Parameters
+        ----------
+        t : int
+            Number of this step, from 1 on.
+        rate : float
+            The learning rate.
+        gradient : float
+            dC/dw, with the penalty's part.
+        w : float
+            The parameter.
+        *moments : float
+            Of this parameter.
+        is_coef : bool, default=True
+            Whether it is a weight; intercepts do not decay.
+
+        Returns
+        -------
+        w, *moments : float
+            As they are afterwards.
+        """
+        raise NotImplementedError
 
 
 @dataclass
-class Adam:
-    """State of Adam (Kingma and Ba 2015, the form of section 2 with epsilon-hat).
+class SGD(Solver):
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013).
 
     Parameters
     ----------
-    m, v : ndarray of shape (n_params,)
-        Running means of the gradient and of its square.
-    learning_rate_init : float, default=0.001
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay of the two means.
-    epsilon : float, default=1e-8
-    steps : int, default=0
-        Number of updates made, t of the bias correction.
+    momentum : float, default=0.9
+        From 0 to 1.
+    nesterovs_momentum : bool, default=True
+        Whether the step looks one velocity ahead.
+
+    Examples
+    --------
+    >>> import cbp
+    >>> cbp.solvers.SGD(nesterovs_momentum=False).update(1, 0.5, 2.0, 3.0, 0.0)
+    (2.0, -1.0)
     """
 
-    m: np.ndarray
-    v: np.ndarray
-    learning_rate_init: float = 0.001
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+
+    name = "sgd"
+    text = "stochastic gradient descent with momentum"
+    moments = ("velocity",)
+    ranges = {"momentum": "[0, 1]", "nesterovs_momentum": "bool"}  # noqa: RUF012
+
+    def update(self, t, rate, gradient, w, velocity, is_coef=True):
+        velocity = self.momentum * velocity - rate * gradient
+        if self.nesterovs_momentum:
+            return w + self.momentum * velocity - rate * gradient, velocity
+        return w + velocity, velocity
+
+
+@dataclass
+class Adam(Solver):
+    """Adam (Kingma and Ba 2015, the form with epsilon-hat at the end of section 2).
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay of the running means of the gradient and of its square, in [0, 1).
+    epsilon : float, default=1e-8
+        Keeps the step from dividing by zero.
+    """
+
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
-    steps: int = 0
 
-    schedule = "constant"
+    name = "adam"
+    text = "Adam (Kingma and Ba 2015)"
+    moments = ("m", "v")
+    ranges = {  # noqa: RUF012
+        "beta_1": "[0, 1)",
+        "beta_2": "[0, 1)",
+        "epsilon": "(0, inf)",
+    }
 
-    @classmethod
-    def for_network(cls, network, **hyperparameters):
-        """Adam before its first update of `network`."""
-        zeros = np.zeros_like
-        return cls(zeros(network.params_), zeros(network.params_), **hyperparameters)
-
-    def resume(self, before):
-        """Go on from the moments that `before` has reached."""
-        self.m, self.v, self.steps = before.m.copy(), before.v.copy(), before.steps
-
-    @property
-    def learning_rate(self):
-        """The current learning rate, before the correction of Adam's bias."""
-        return self.learning_rate_init
-
-    def attach(self, propagator):
-        """Let `propagator` train with this state."""
-        propagator.use_adam(
-            self.m,
-            self.v,
-            self.steps,
-            self.beta_1,
-            self.beta_2,
-            self.epsilon,
-        )
-
-    def count(self, steps):
-        """Take note that `steps` updates were made in all."""
-        self.steps = steps
-
-    def epoch_ends(self, t):
-        """After `t` samples: the learning rate stays."""
-
-    def plateau(self):
-        """The loss has stopped improving: whether training stops."""
-        return True
+    def update(self, t, rate, gradient, w, m, v, is_coef=True):
+        m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
+        v = self.beta_2 * v + (1.0 - self.beta_2) * gradient * gradient
+        # Both bias corrections in one factor, so epsilon meets the uncorrected v.
+        rate = rate * math.sqrt(1.0 - self.beta_2**t) / (1.0 - self.beta_1**t)
+        return w - rate * m / (math.sqrt(v) + self.epsilon), m, v
 
 
 @dataclass
-class SGD:
-    """State of stochastic gradient descent with momentum and a schedule.
+class LBFGS(Solver):
+    """scipy's L-BFGS-B, which takes all samples at once (Liu and Nocedal 1989).
 
     Parameters
     ----------
-    velocity : ndarray of shape (n_params,)
-    learning_rate_init : float, default=0.001
-    schedule : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        'invscaling' divides the initial rate by (t + 1)^power_t after t samples;
-        'adaptive' divides the rate by 5 whenever the loss stops improving.
-    power_t : float, default=0.5
-    momentum : float, default=0.9
-    nesterov : bool, default=True
-    learning_rate : float or None, default=None
-        The current rate; None for `learning_rate_init`.
+    max_fun : int, default=15000
+        Largest number of evaluations of the loss.
     """
 
-    velocity: np.ndarray
-    learning_rate_init: float = 0.001
-    schedule: str = "constant"
-    power_t: float = 0.5
-    momentum: float = 0.9
-    nesterov: bool = True
-    learning_rate: float | None = None
+    max_fun: int = 15000
 
-    def __post_init__(self):
-        if self.learning_rate is None:
-            self.learning_rate = self.learning_rate_init
+    name = "lbfgs"
+    text = "scipy's L-BFGS-B, which takes all samples at once"
+    is_stochastic = False
+    ranges = {"max_fun": "int [1, inf)"}  # noqa: RUF012
 
-    @classmethod
-    def for_network(cls, network, **hyperparameters):
-        """SGD before its first update of `network`."""
-        return cls(np.zeros_like(network.params_), **hyperparameters)
 
-    def resume(self, before):
-        """Go on from the velocity, and the rate, that `before` has reached."""
-        self.velocity = before.velocity.copy()
-        planned = (self.schedule, self.learning_rate_init)
-        if planned == (before.schedule, before.learning_rate_init):
-            self.learning_rate = before.learning_rate
+#: By name.
+SOLVERS = named(LBFGS, SGD, Adam)
 
-    def attach(self, propagator):
-        """Let `propagator` train with this state."""
-        propagator.use_sgd(self.velocity, self.momentum, self.nesterov)
 
-    def count(self, steps):
-        """Nothing in this rule depends on how many updates were made."""
+def resolve_solver(solver, params=None):
+    """The record that a name, or a record, stands for.
 
-    def epoch_ends(self, t):
-        """After `t` samples: the learning rate of the next epoch."""
-        if self.schedule == "invscaling":
-            self.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
+    Parameters
+    ----------
+    solver : str or Solver
+    params : dict or None, default=None
+        Of these a name takes those that its solver has.
+    """
+    return resolve("solver", solver, SOLVERS, params)
 
-    def plateau(self):
-        """The loss has stopped improving: whether training stops."""
-        if self.schedule != "adaptive" or self.learning_rate <= SMALLEST_LEARNING_RATE:
-            return True
-        self.learning_rate /= ADAPTIVE_DIVISOR
-        return False
+
+def is_stochastic(solver):
+    """Whether a solver, as a user gave it, makes a step for each batch."""
+    known = SOLVERS.get(solver) if isinstance(solver, str) else solver
+    return getattr(known, "is_stochastic", True)

@@ -4,18 +4,15 @@ Knows a network and the propagator it lends, which runs the batches of an epoch;
 knows nothing of estimators. The rules, and the random stream that orders the samples,
 are those of scikit-learn's multilayer perceptron: the same seed gives the same model.
 
-What outlives an epoch is kept in dataclasses (`Adam` or `SGD`, `Rows`, `History`) whose
-fields are numbers, strings, lists of numbers and flat arrays, so that they can be
-saved, loaded and trained on: k epochs and m more, with the generator that orders the
-samples, are the k + m epochs of one run to the last bit. The arrays belong to the
-solver; the propagator writes into them, and into ``network.params_``, when training
-ends, or after each epoch if anybody looks at them in between.
+What outlives an epoch is in `TrainingState`. The propagator writes into its moments,
+and into ``network.params_``, when training ends, or after each epoch if anybody looks
+at them in between.
 """
 
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -23,10 +20,8 @@ from sklearn.exceptions import ConvergenceWarning
 from cbp.data._shuffle import shuffle
 from cbp.data.rows import Rows
 from cbp.network.network import Network
-from cbp.training.early_stopping import EarlyStopping
-from cbp.training.history import History
 from cbp.training.record import Record
-from cbp.training.solvers import SGD, Adam
+from cbp.training.state import TrainingState
 
 #: Seconds for which a propagator works before Python gets to see a Ctrl-C: a tenth of
 #: the half second within which it has to be answered.
@@ -44,26 +39,26 @@ class Trainer:
     ----------
     network : Network
         Its `params_` are trained in place.
-    solver : Adam or SGD
-    rng : numpy.random.RandomState
-        Orders the samples: one draw of `shuffle` before each epoch.
-    rows : Rows or None, default=None
-        The rows that train; all of them by default.
+    state : TrainingState
+        From which training goes on, and which it leaves. Its generator draws once
+        before each epoch that is shuffled.
     batch_size : int or 'auto', default='auto'
         Rows per update; 'auto' is min(200, n). The last batch of an epoch may be
         shorter.
     shuffle : bool, default=True
         Whether each epoch shuffles the order of the epoch before.
     max_iter : int, default=200
-        Largest number of epochs.
+        Largest number of epochs, and those that the schedule is laid out for.
     tol : float, default=1e-4
         An epoch improves if its loss is below the best one by at least this, or its
         score above the best one.
     n_iter_no_change : int or inf, default=10
         The solver is told of a plateau after more epochs than this without
         improvement.
-    early_stopping : EarlyStopping or None, default=None
-        Judges the epochs in the place of the loss.
+    score : callable or None, default=None
+        Returns the score of the network as it is, nan if it predicts no numbers. For
+        early stopping: scores judge the epochs in the place of the loss, and the
+        parameters of the best one are kept.
     n_threads : int, default=1
         Threads at most; the result is the same for any number.
     verbose : bool, default=False
@@ -72,35 +67,30 @@ class Trainer:
         Called before each epoch.
     on_epoch : callable or None, default=None
         Called after each epoch; training stops if it returns True.
-    history : History, optional
-        Filled while training; of an earlier run, to go on from there.
     record : Record or None, default=None
         Filled while training, if there is one.
     """
 
     network: Network
-    solver: Adam | SGD
-    rng: np.random.RandomState
-    rows: Rows | None = None
+    state: TrainingState
     batch_size: int | str = "auto"
     shuffle: bool = True
     max_iter: int = 200
     tol: float = 1e-4
     n_iter_no_change: float = 10
-    early_stopping: EarlyStopping | None = None
+    score: Callable[[], float] | None = None
     n_threads: int = 1
     verbose: bool = False
     on_epoch_begin: Callable[[], None] | None = None
     on_epoch: Callable[[], bool] | None = None
-    history: History = field(default_factory=History)
     record: Record | None = None
 
     def train(self, X, y, sample_weight=None):
         """Run epochs until one is the last; warn if `max_iter` cuts training short.
 
-        However this ends, ``network.params_`` and the solver hold the state after the
-        last finished batch and `history` that after the last finished epoch. With
-        early stopping the network then holds the best parameters.
+        However this ends, ``network.params_`` and the moments are those after the last
+        finished batch and the history is that after the last finished epoch. With early
+        stopping the network then holds the best parameters.
 
         Parameters
         ----------
@@ -131,11 +121,13 @@ class Trainer:
 
     def run_epochs(self, n_epochs, X, y, sample_weight=None):
         """As `train`, at most `n_epochs`; returns whether training is to stop."""
-        if self.history.no_improvement_count > self.n_iter_no_change:
+        state, history = self.state, self.state.history
+        if history.no_improvement_count > self.n_iter_no_change:
             # What stopped an earlier run says nothing about this one.
-            self.history.no_improvement_count = 0
-        self.rows = rows = self.rows or Rows.all(X.shape[0])
-        batch_size = _rows_per_batch(self.batch_size, len(rows.order))
+            history.no_improvement_count = 0
+        if state.rows is None:
+            state.rows = Rows.all(X.shape[0])
+        batch_size = _rows_per_batch(self.batch_size, len(state.rows.order))
         propagator = self.network.make_propagator(self.n_threads)
         if self.record is not None:
             propagator.use_summary()
@@ -145,8 +137,8 @@ class Trainer:
         finally:
             if propagator.in_training:
                 propagator.end_training()
-            if self.early_stopping is not None:
-                self.early_stopping.restore(self.network)
+            if self.score is not None:
+                state.restore_best(self.network)
         # The loss of an epoch is that before its last update.
         if not np.isfinite(self.network.params_).all():
             raise DivergenceError(self._diverged("a weight is not finite"))
@@ -155,28 +147,27 @@ class Trainer:
     @property
     def _is_watched(self):
         """Whether anybody looks at the network, or changes it, between two epochs."""
-        watchers = self.on_epoch_begin, self.on_epoch, self.early_stopping
+        watchers = self.on_epoch_begin, self.on_epoch, self.score
         return any(watcher is not None for watcher in watchers)
 
     def _epoch_is_last(self, propagator, data):
         if self.on_epoch_begin is not None:
             self.on_epoch_begin()
-        order = self.rows.order
+        state, order = self.state, self.state.rows.order
         if self.shuffle:
             # Shuffling the running order in place moves its entries as
             # scikit-learn's order[shuffled arange(n)] does, without the
             # two more vectors.
-            shuffle(self.rng, order)
+            shuffle(state.rng, order)
         if not propagator.in_training:
-            self.solver.attach(propagator)
+            propagator.use_solver(state.solver, state.moments, state.steps)
             propagator.begin_training(self.network.params_, *data)
-        propagator.begin_epoch(order, self.solver.learning_rate)
+        propagator.begin_epoch(order, self._rates(len(order), data[-1]))
         try:
             while not propagator.advance(SECONDS_BETWEEN_SIGNALS):
                 pass
         finally:
-            loss, steps = propagator.end_epoch()
-            self.solver.count(steps)
+            loss, state.steps = propagator.end_epoch()
             if self._is_watched:
                 propagator.end_training()
         if self.record is not None:
@@ -185,49 +176,59 @@ class Trainer:
         # The hook hears of the last epoch, too.
         return bool(self.on_epoch is not None and self.on_epoch()) or stops
 
+    def _rates(self, n_samples, batch_size):
+        """The learning rate of each batch of the next epoch."""
+        state = self.state
+        n_batches = -(-n_samples // batch_size)
+        epoch = state.history.n_iter
+        return state.schedule.rates(
+            state.learning_rate, n_batches, epoch, self.max_iter
+        )
+
     def _judge(self, loss, n_samples):
         """Record an epoch; True if it was the last one."""
-        history = self.history
+        state, history = self.state, self.state.history
         history.add(loss, n_samples)
         if self.verbose:
             print(f"Iteration {history.n_iter}, loss = {loss:.8f}")
-        if self.early_stopping is None:
+        if self.score is None:
             if not math.isfinite(loss):
                 raise DivergenceError(self._diverged(f"the loss is {loss}"))
             history.judge_loss(self.tol)
         else:
-            score = self.early_stopping.judge(self.network, history, self.tol)
+            score = self.score()
+            if history.judge_score(score, self.tol):
+                state.best_params = self.network.params_.copy()
             if self.verbose:
                 print(f"Validation score: {score:f}")
             if math.isnan(score):
                 return self._stops_diverged()
-        self.solver.epoch_ends(history.t)
+        state.learning_rate = state.schedule.after_epoch(
+            state.learning_rate, state.learning_rate_init, history.t
+        )
         if history.no_improvement_count <= self.n_iter_no_change:
             return False
         return self._stops_at_plateau()
 
     def _stops_at_plateau(self):
-        stops = self.solver.plateau()
-        if not stops:
-            outcome = f"Setting learning rate to {self.solver.learning_rate:f}"
-            self.history.no_improvement_count = 0
-        elif self.solver.schedule == "adaptive":
-            outcome = "Learning rate too small. Stopping."
+        state = self.state
+        rate = state.schedule.at_plateau(state.learning_rate)
+        if rate is None:
+            outcome = state.schedule.last_words
         else:
-            outcome = "Stopping."
+            outcome = f"Setting learning rate to {rate:f}"
+            state.learning_rate, state.history.no_improvement_count = rate, 0
         if self.verbose:
-            judged = (
-                "Training loss" if self.early_stopping is None else "Validation score"
-            )
+            judged = "Training loss" if self.score is None else "Validation score"
             print(
                 f"{judged} did not improve more than tol={self.tol:f} for "
                 f"{self.n_iter_no_change} consecutive epochs. {outcome}"
             )
-        return stops
+        return rate is None
 
     def _stops_diverged(self):
         """Nothing gets better once no numbers are predicted; the best is kept."""
-        if self.early_stopping.best_params is None:
+        if self.state.best_params is None:
             raise DivergenceError(self._diverged("what it predicts is not finite"))
         warnings.warn(
             f"{self._diverged('what it predicts is not finite')} The weights of the "
@@ -239,9 +240,9 @@ class Trainer:
 
     def _diverged(self, what):
         return divergence_message(
-            f"{what} in epoch {self.history.n_iter}",
+            f"{what} in epoch {self.state.history.n_iter}",
             self.network,
-            f"lower learning_rate_init={self.solver.learning_rate_init!r}",
+            f"lower learning_rate_init={self.state.learning_rate_init!r}",
         )
 
 

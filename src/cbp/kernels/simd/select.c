@@ -71,6 +71,12 @@ int cbp_loss_code(const char *name)
     return index_of(name, names, CBP_N_LOSSES);
 }
 
+int cbp_solver_code(const char *name)
+{
+    static const char *const names[] = {CBP_SOLVERS(NAME)};
+    return index_of(name, names, CBP_N_SOLVERS);
+}
+
 const cbp_kernels *cbp_select(const char *isa, int itemsize)
 {
     tables found[5];

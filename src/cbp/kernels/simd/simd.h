@@ -48,9 +48,14 @@
     X(POISSON, "poisson")                                                             \
     X(HUBER, "huber")
 
+#define CBP_SOLVERS(X)                                                                \
+    X(SGD, "sgd")                                                                     \
+    X(ADAM, "adam")
+
 #define CBP_CODE(code, name) CBP_##code,
 typedef enum { CBP_ACTIVATIONS(CBP_CODE) CBP_N_ACTIVATIONS } cbp_activation;
 typedef enum { CBP_LOSSES(CBP_CODE) CBP_N_LOSSES } cbp_loss;
+typedef enum { CBP_SOLVERS(CBP_CODE) CBP_N_SOLVERS } cbp_solver;
 
 /* An activation or a loss. */
 #define CBP_MOST_PARAMETERS 2
@@ -59,6 +64,16 @@ typedef struct {
     int from_z; /* whether g' is computed from z instead of a */
     double parameters[CBP_MOST_PARAMETERS];
 } cbp_function;
+
+/* A step of the solver: what is the same for all parameters. */
+#define CBP_MOST_HYPERPARAMETERS 4
+typedef struct {
+    int solver; /* its code */
+    double hyperparameters[CBP_MOST_HYPERPARAMETERS];
+    double powers[2]; /* the first two, to the power of the number of this step, from 1 */
+    double rate;      /* of this step */
+    double alpha, S;  /* the gradient of a coef is (grad + alpha coef) / S */
+} cbp_step;
 
 /* One row of a sparse X, in place: `count` reals and, as int32 or int64, their columns. */
 typedef struct {
@@ -170,13 +185,11 @@ typedef struct {
     /* grad = (grad + alpha * param) / S over n packed parameters. */
     void (*regularize)(ptrdiff_t n, const void *params, void *grad, double alpha, double S);
 
-    /* One step of the solver over n packed parameters with that same gradient;
-     * returns ||params||^2 from before the step. */
-    double (*adam)(ptrdiff_t n, const void *grad, double alpha, double S, double rate,
-                   double beta_1, double beta_2, double epsilon, void *m, void *v,
-                   void *params);
-    double (*sgd)(ptrdiff_t n, const void *grad, double alpha, double S, double rate,
-                  double momentum, int nesterov, void *velocity, void *params);
+    /* A step over n packed parameters, whose rate is `factor` times that of the others;
+     * only coefs are penalised and decay. m and v are the solver's moments, of which it
+     * may have none or one. Returns ||params||^2 from before the step. */
+    double (*update)(ptrdiff_t n, const cbp_step *step, int are_coefs, double factor,
+                     const void *grad, void *m, void *v, void *params);
 
     double (*sum_of_squares)(ptrdiff_t n, const void *params);
 
@@ -202,6 +215,7 @@ typedef struct {
 /* The code of a name; -1 if there is none. */
 int cbp_activation_code(const char *name);
 int cbp_loss_code(const char *name);
+int cbp_solver_code(const char *name);
 
 /* The best table for this processor, or the one named; NULL if the processor or the
  * build lacks it. itemsize is 4 or 8. */

@@ -40,20 +40,23 @@ static void regularize(ptrdiff_t n, const void *params, void *grad_, double alph
         store(grad + i, mean_gradient(load(grad + i), load(w + i), (real)alpha, inverse_S));
 }
 
-/* Kingma and Ba, "Adam" (2015), in the form in which the corrections of the bias of m
- * and v are folded into `rate` (their section 2). */
-static double adam(ptrdiff_t n, const void *grad_, double alpha_, double S, double rate_,
-                   double beta_1_, double beta_2_, double epsilon_, void *m_, void *v_,
-                   void *params)
+/* Adam; hyperparameters beta_1, beta_2, epsilon. The corrections of the bias of m and v
+ * are folded into the rate (Kingma and Ba 2015, the end of their section 2). */
+static double adam(ptrdiff_t n, const cbp_step *step, int are_coefs, double factor,
+                   const void *grad_, void *m_, void *v_, void *params)
 {
-    const real *grad = grad_, alpha = (real)alpha_, inverse_S = (real)(1 / S);
-    const real rate = (real)rate_, beta_1 = (real)beta_1_, beta_2 = (real)beta_2_;
-    const real rest_1 = (real)(1 - beta_1_), rest_2 = (real)(1 - beta_2_);
+    const double *beta = step->hyperparameters, *power = step->powers;
+    const real *grad = grad_, inverse_S = (real)(1 / step->S);
+    const real alpha = are_coefs ? (real)step->alpha : 0;
+    const real rate =
+        (real)(step->rate * factor * (sqrt(1 - power[1]) / (1 - power[0])));
+    const real beta_1 = (real)beta[0], rest_1 = (real)(1 - beta[0]);
+    const real beta_2 = (real)beta[1], rest_2 = (real)(1 - beta[1]);
     /* Not subnormal: flushed to zero it would let 0 be divided by 0. */
-    const real epsilon = (real)(epsilon_ < SMALLEST_NORMAL ? SMALLEST_NORMAL : epsilon_);
+    const real epsilon = (real)(beta[2] < SMALLEST_NORMAL ? SMALLEST_NORMAL : beta[2]);
     real *m = m_, *v = v_, *w = params;
     double squares = 0;
-    assert(n % LANES == 0 && S > 0);
+    assert(n % LANES == 0 && step->S > 0);
     for (ptrdiff_t i = 0; i < n;) {
         const ptrdiff_t end = n - i < SQUARES_CHUNK ? n : i + SQUARES_CHUNK;
         vec sum = broadcast(0);
@@ -72,15 +75,19 @@ static double adam(ptrdiff_t n, const void *grad_, double alpha_, double S, doub
     return squares;
 }
 
-/* velocity = momentum velocity - rate g; Nesterov's step looks one velocity ahead. */
-static double sgd(ptrdiff_t n, const void *grad_, double alpha_, double S, double rate_,
-                  double momentum_, int nesterov, void *velocity_, void *params)
+/* SGD; hyperparameters momentum, Nesterov's or not. velocity = momentum velocity - rate g;
+ * Nesterov's step looks one velocity ahead. */
+static double sgd(ptrdiff_t n, const cbp_step *step, int are_coefs, double factor,
+                  const void *grad_, void *velocity_, void *params)
 {
-    const real *grad = grad_, alpha = (real)alpha_, inverse_S = (real)(1 / S);
-    const real rate = (real)rate_, momentum = (real)momentum_;
+    const real *grad = grad_, inverse_S = (real)(1 / step->S);
+    const real alpha = are_coefs ? (real)step->alpha : 0;
+    const real rate = (real)(step->rate * factor);
+    const real momentum = (real)step->hyperparameters[0];
+    const int nesterov = step->hyperparameters[1] != 0;
     real *velocity = velocity_, *w = params;
     double squares = 0;
-    assert(n % LANES == 0 && S > 0);
+    assert(n % LANES == 0 && step->S > 0);
     for (ptrdiff_t i = 0; i < n;) {
         const ptrdiff_t end = n - i < SQUARES_CHUNK ? n : i + SQUARES_CHUNK;
         vec sum = broadcast(0);
@@ -95,6 +102,15 @@ static double sgd(ptrdiff_t n, const void *grad_, double alpha_, double S, doubl
         squares += lane_sum(sum);
     }
     return squares;
+}
+
+static double update(ptrdiff_t n, const cbp_step *step, int are_coefs, double factor,
+                     const void *grad, void *m, void *v, void *params)
+{
+    switch (step->solver) {
+    case CBP_SGD: return sgd(n, step, are_coefs, factor, grad, m, params);
+    default: return adam(n, step, are_coefs, factor, grad, m, v, params);
+    }
 }
 
 #endif

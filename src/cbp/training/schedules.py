@@ -1,0 +1,133 @@
+"""Schedules of the learning rate: all that is known of each, in one record.
+
+To add one: a class here, entered in `SCHEDULES`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cbp.functions.spec import Spec, named, resolve
+
+
+class Schedule(Spec):
+    """How the learning rate changes in the course of training.
+
+    Attributes
+    ----------
+    name : str
+        Its shorthand.
+    text : str
+        What it does, in a line of a docstring.
+    solvers : tuple of str or None
+        Names of the solvers that it acts with; None for all that are stochastic. Those
+        of scikit-learn act with 'sgd' only, as they do there.
+    """
+
+    text: ClassVar[str]
+    solvers: ClassVar[tuple[str, ...] | None] = None
+
+    #: What training says when it ends because the loss stays where it is.
+    last_words: ClassVar[str] = "Stopping."
+
+    def rates(self, rate, n_batches, epoch, n_epochs):
+        """The rate of each batch of an epoch.
+
+        Parameters
+        ----------
+        rate : float
+            What `after_epoch` and `at_plateau` have led to.
+        n_batches : int
+            Of the epoch.
+        epoch : int
+            Number of epochs before this one; there may be more than `n_epochs`.
+        n_epochs : int
+            How many epochs there will be at most.
+
+        Returns
+        -------
+        rates : ndarray of shape (n_batches,), float64
+        """
+        return np.full(n_batches, rate)
+
+    def after_epoch(self, rate, initial, t):
+        """The rate of the next epoch, after t samples."""
+        return rate
+
+    def at_plateau(self, rate):
+        """The rate to go on with when the loss stays where it is; None to stop."""
+
+
+@dataclass
+class Constant(Schedule):
+    """The initial rate throughout."""
+
+    name = "constant"
+    text = "`learning_rate_init` throughout"
+
+
+@dataclass
+class InverseScaling(Schedule):
+    """The initial rate divided by (t + 1)^power_t, t being the number of samples seen.
+
+    Parameters
+    ----------
+    power_t : float, default=0.5
+
+    Examples
+    --------
+    >>> import cbp
+    >>> cbp.schedules.InverseScaling().after_epoch(0.1, initial=0.1, t=99)
+    0.01
+    """
+
+    power_t: float = 0.5
+
+    name = "invscaling"
+    text = "`learning_rate_init` / (t + 1)^power_t, t being the number of samples seen"
+    solvers = ("sgd",)
+    ranges = {"power_t": "[0, inf)"}  # noqa: RUF012
+
+    def after_epoch(self, rate, initial, t):
+        return initial / (t + 1) ** self.power_t
+
+
+@dataclass
+class Adaptive(Schedule):
+    """The rate is divided by 5 whenever the loss stays where it is, down to 1e-6."""
+
+    name = "adaptive"
+    text = (
+        "the rate is divided by 5 each time the loss has not improved by `tol` for "
+        "more than `n_iter_no_change` epochs; training stops below 1e-6"
+    )
+    solvers = ("sgd",)
+    last_words = "Learning rate too small. Stopping."
+
+    #: The least rate that is divided, and by what; both scikit-learn's.
+    smallest: ClassVar[float] = 1e-6
+    divisor: ClassVar[float] = 5.0
+
+    def at_plateau(self, rate):
+        return rate / self.divisor if rate > self.smallest else None
+
+
+#: By name.
+SCHEDULES = named(Constant, InverseScaling, Adaptive)
+
+
+def resolve_schedule(schedule, solver, params=None):
+    """The record that a name, or a record, stands for; constant if it does not act.
+
+    Parameters
+    ----------
+    schedule : str or Schedule
+        As an estimator's `learning_rate`.
+    solver : Solver
+    params : dict or None, default=None
+        Of these a name takes those that its schedule has.
+    """
+    schedule = resolve("learning_rate", schedule, SCHEDULES, params)
+    acts = schedule.solvers is None or solver.name in schedule.solvers
+    return schedule if acts else Constant()

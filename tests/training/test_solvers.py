@@ -1,0 +1,109 @@
+"""Solvers and schedules, by name and as records, in training."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+import cbp
+from cbp.kernels import propagator as kernels
+from cbp.reference import propagator as reference
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X = np.linspace(-2, 2, 40).reshape(20, 2)
+y = X[:, 0] ** 2 - X[:, 1]
+
+
+def weights(**params):
+    params = {"max_iter": 5, "random_state": 0, "learning_rate_init": 0.1, **params}
+    return cbp.MLPRegressor(hidden_layer_sizes=(4,), **params).fit(X, y).coefs_[0]
+
+
+@pytest.mark.parametrize(
+    "by_name, by_record",
+    [
+        (
+            {"solver": "sgd", "momentum": 0.5, "nesterovs_momentum": False},
+            {"solver": cbp.solvers.SGD(0.5, False)},
+        ),
+        (
+            {"solver": "adam", "beta_1": 0.5, "beta_2": 0.6, "epsilon": 0.1},
+            {"solver": cbp.solvers.Adam(0.5, 0.6, 0.1)},
+        ),
+        ({"solver": "lbfgs", "max_fun": 3}, {"solver": cbp.solvers.LBFGS(3)}),
+        (
+            {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.7},
+            {
+                "solver": cbp.solvers.SGD(),
+                "learning_rate": cbp.schedules.InverseScaling(0.7),
+            },
+        ),
+    ],
+)
+def test_a_name_takes_the_parameters_of_the_estimator(by_name, by_record):
+    expected = weights(**by_name)
+    np.testing.assert_array_equal(weights(**by_record), expected)
+    others = {"momentum": 0.1, "beta_1": 0.2, "epsilon": 0.3, "max_fun": 1}
+    others |= {"power_t": 0.1, "nesterovs_momentum": True, "beta_2": 0.1}
+    np.testing.assert_array_equal(weights(**by_record, **others), expected)
+
+
+def test_a_search_tries_parameters_of_solvers():
+    model = cbp.MLPRegressor(
+        hidden_layer_sizes=(4,), solver=cbp.solvers.Adam(), max_iter=3
+    )
+    grid = {"solver__beta_1": [0.1, 0.3]}
+    search = GridSearchCV(model, grid, cv=2).fit(X, y)
+    assert search.best_estimator_.solver.beta_1 == search.best_params_["solver__beta_1"]
+    assert model.solver == cbp.solvers.Adam()
+
+
+def test_training_goes_on_by_the_solver_as_it_is_now():
+    solver = cbp.solvers.SGD()
+    model = cbp.MLPRegressor(hidden_layer_sizes=(4,), solver=solver, random_state=0)
+    trained_by = model.partial_fit(X, y)._state.solver
+    solver.momentum = 0.0
+    assert trained_by == cbp.solvers.SGD()
+    assert model.partial_fit(X, y)._state.solver == cbp.solvers.SGD(0.0)
+
+
+@pytest.mark.parametrize("name", ["invscaling", "adaptive"])
+def test_schedules_of_scikit_learn_act_with_sgd_only_as_there(name):
+    np.testing.assert_array_equal(
+        weights(solver="adam", learning_rate=name), weights(solver="adam")
+    )
+    assert not np.array_equal(
+        weights(solver="sgd", learning_rate=name, max_iter=60, tol=0.1),
+        weights(solver="sgd", max_iter=60, tol=0.1),
+    )
+
+
+def test_a_solver_without_a_case_in_the_kernels_is_refused():
+    class Unknown(cbp.solvers.SGD):
+        name = "unknown"
+
+    spec = (1, 1), "relu", "identity", "huber", 0.0, np.float64
+    with pytest.raises(ValueError, match="kernels have no case for"):
+        kernels.Propagator(*spec).use_solver(Unknown(), [np.zeros(2)])
+
+
+@pytest.mark.parametrize(
+    "Propagator",
+    [kernels.Propagator, reference.Propagator],
+    ids=["kernels", "reference"],
+)
+@pytest.mark.parametrize(
+    "moments, factors, message",
+    [
+        ([], None, "argument"),
+        ([np.zeros(3)], None, "velocity"),
+        ([np.zeros(2)], np.ones((2, 1)), "factors"),
+        ([np.zeros(2)], np.ones(2), "factors"),
+    ],
+)
+def test_what_does_not_fit_a_solver_is_refused(Propagator, moments, factors, message):
+    propagator = Propagator((1, 1), "relu", "identity", "huber", 0.0, np.float64)
+    with pytest.raises(ValueError, match=message):
+        propagator.use_solver(cbp.solvers.SGD(), moments, 0, factors)
+    with pytest.raises(ValueError, match="use_solver"):
+        propagator.begin_training(np.ones(2), X[:, :1], X[:, 1:], None, 1)
