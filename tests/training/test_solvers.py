@@ -107,3 +107,41 @@ def test_what_does_not_fit_a_solver_is_refused(Propagator, moments, factors, mes
         propagator.use_solver(cbp.solvers.SGD(), moments, 0, factors)
     with pytest.raises(ValueError, match="use_solver"):
         propagator.begin_training(np.ones(2), X[:, :1], X[:, 1:], None, 1)
+
+
+def test_adamw_is_algorithm_2_of_its_authors():
+    beta_1, beta_2, epsilon, weight_decay, rate = 0.8, 0.9, 1e-3, 0.3, 0.05
+    solver = cbp.solvers.AdamW(beta_1, beta_2, epsilon, weight_decay)
+    gradients = np.array([0.5, -2.0, 0.25, 1.0])
+    w, m, v = 0.7, 0.0, 0.0
+    theta, first, second = 0.7, 0.0, 0.0
+    for t, g in enumerate(gradients, 1):
+        w, m, v = solver.update(t, rate, g, w, m, v)
+        first = beta_1 * first + (1 - beta_1) * g
+        second = beta_2 * second + (1 - beta_2) * g**2
+        step = first / (1 - beta_1**t) / (np.sqrt(second / (1 - beta_2**t)) + epsilon)
+        theta -= rate * (step + weight_decay * theta)
+    np.testing.assert_allclose([w, m, v], [theta, first, second], 1e-14)
+    b, *_ = solver.update(1, rate, 0.0, 0.7, 0.0, 0.0, is_coef=False)
+    assert b == 0.7
+
+
+def test_weights_decay_and_intercepts_do_not():
+    start = cbp.Network((2, 4, 1), random_state=0)
+    model = cbp.MLPRegressor(
+        hidden_layer_sizes=(4,),
+        solver=cbp.solvers.AdamW(weight_decay=0.5),
+        alpha=0.0,
+        learning_rate_init=0.1,
+        warm_start=True,
+        max_iter=1,
+        random_state=0,
+    ).fit(X, y)
+    # No error, no gradient: only what decays changes.
+    model.coefs_ = [0 * start.coefs_[0], start.coefs_[1]]
+    model.intercepts_ = [np.full(4, -1.0), np.full(1, 0.25)]
+    del model._state
+    model.fit(X, np.full(len(X), 0.25))
+    np.testing.assert_allclose(model.coefs_[1], 0.95 * start.coefs_[1], 1e-15)
+    np.testing.assert_array_equal(model.intercepts_[0], -1.0)
+    np.testing.assert_array_equal(model.intercepts_[1], 0.25)

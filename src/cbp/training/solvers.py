@@ -136,6 +136,46 @@ class Adam(Solver):
 
 
 @dataclass
+class AdamW(Adam):
+    """Adam with weights that decay by themselves (Loshchilov and Hutter 2019).
+
+    Each step takes rate * weight_decay of every coef away from it, beside the step of
+    Adam, whose division would let weights with large gradients decay less. Intercepts
+    do not decay. The penalty `alpha` of the estimators comes on top; alpha=0 leaves the
+    decay alone.
+
+    Parameters
+    ----------
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay of the running means of the gradient and of its square, in [0, 1).
+    epsilon : float, default=1e-8
+        Keeps the step from dividing by zero.
+    weight_decay : float, default=0.01
+
+    Examples
+    --------
+    >>> import cbp
+    >>> w, m, v = cbp.solvers.AdamW(weight_decay=0.5).update(1, 0.1, 0.0, 1.0, 0.0, 0.0)
+    >>> w
+    0.95
+    """
+
+    weight_decay: float = 0.01
+
+    name = "adamw"
+    text = "Adam with decoupled weight decay (Loshchilov and Hutter 2019)"
+    ranges = Adam.ranges | {"weight_decay": "[0, inf)"}
+
+    def update(self, t, rate, gradient, w, m, v, is_coef=True):
+        m = self.beta_1 * m + (1.0 - self.beta_1) * gradient
+        v = self.beta_2 * v + (1.0 - self.beta_2) * gradient * gradient
+        m_hat = m / (1.0 - self.beta_1**t)
+        v_hat = v / (1.0 - self.beta_2**t)
+        kept = 1.0 - rate * self.weight_decay if is_coef else 1.0
+        return kept * w - rate * m_hat / (math.sqrt(v_hat) + self.epsilon), m, v
+
+
+@dataclass
 class LBFGS(Solver):
     """scipy's L-BFGS-B, which takes all samples at once (Liu and Nocedal 1989).
 
@@ -154,7 +194,7 @@ class LBFGS(Solver):
 
 
 #: By name.
-SOLVERS = named(LBFGS, SGD, Adam)
+SOLVERS = named(LBFGS, SGD, Adam, AdamW)
 
 
 def resolve_solver(solver, params=None):

@@ -50,7 +50,8 @@
 
 #define CBP_SOLVERS(X)                                                                \
     X(SGD, "sgd")                                                                     \
-    X(ADAM, "adam")
+    X(ADAM, "adam")                                                                   \
+    X(ADAMW, "adamw")
 
 #define CBP_CODE(code, name) CBP_##code,
 typedef enum { CBP_ACTIVATIONS(CBP_CODE) CBP_N_ACTIVATIONS } cbp_activation;

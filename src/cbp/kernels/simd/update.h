@@ -41,11 +41,15 @@ static void regularize(ptrdiff_t n, const void *params, void *grad_, double alph
 }
 
 /* Adam; hyperparameters beta_1, beta_2, epsilon. The corrections of the bias of m and v
- * are folded into the rate (Kingma and Ba 2015, the end of their section 2). */
-static double adam(ptrdiff_t n, const cbp_step *step, int are_coefs, double factor,
-                   const void *grad_, void *m_, void *v_, void *params)
+ * are folded into the rate (Kingma and Ba 2015, the end of their section 2). If it is
+ * decoupled, AdamW (Loshchilov and Hutter 2019): the fourth is the decay of coefs, and
+ * epsilon is added to the corrected root of v, which scales it here. */
+INLINE double adam(const int decoupled, ptrdiff_t n, const cbp_step *step, int are_coefs,
+                   double factor, const void *grad_, void *m_, void *v_, void *params)
 {
     const double *beta = step->hyperparameters, *power = step->powers;
+    const double epsilon_ = decoupled ? beta[2] * sqrt(1 - power[1]) : beta[2];
+    const double decay = decoupled && are_coefs ? step->rate * factor * beta[3] : 0;
     const real *grad = grad_, inverse_S = (real)(1 / step->S);
     const real alpha = are_coefs ? (real)step->alpha : 0;
     const real rate =
@@ -53,7 +57,8 @@ static double adam(ptrdiff_t n, const cbp_step *step, int are_coefs, double fact
     const real beta_1 = (real)beta[0], rest_1 = (real)(1 - beta[0]);
     const real beta_2 = (real)beta[1], rest_2 = (real)(1 - beta[1]);
     /* Not subnormal: flushed to zero it would let 0 be divided by 0. */
-    const real epsilon = (real)(beta[2] < SMALLEST_NORMAL ? SMALLEST_NORMAL : beta[2]);
+    const real epsilon = (real)(epsilon_ < SMALLEST_NORMAL ? SMALLEST_NORMAL : epsilon_);
+    const real kept = (real)(1 - decay);
     real *m = m_, *v = v_, *w = params;
     double squares = 0;
     assert(n % LANES == 0 && step->S > 0);
@@ -68,7 +73,8 @@ static double adam(ptrdiff_t n, const cbp_step *step, int are_coefs, double fact
             sum = sum + wi * wi;
             store(m + i, mi);
             store(v + i, vi);
-            store(w + i, wi - rate * mi / (square_root(vi) + epsilon));
+            store(w + i, (decoupled ? kept * wi : wi) -
+                             rate * mi / (square_root(vi) + epsilon));
         }
         squares += lane_sum(sum);
     }
@@ -109,7 +115,8 @@ static double update(ptrdiff_t n, const cbp_step *step, int are_coefs, double fa
 {
     switch (step->solver) {
     case CBP_SGD: return sgd(n, step, are_coefs, factor, grad, m, params);
-    default: return adam(n, step, are_coefs, factor, grad, m, v, params);
+    case CBP_ADAMW: return adam(1, n, step, are_coefs, factor, grad, m, v, params);
+    default: return adam(0, n, step, are_coefs, factor, grad, m, v, params);
     }
 }
 
