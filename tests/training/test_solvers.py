@@ -145,3 +145,42 @@ def test_weights_decay_and_intercepts_do_not():
     np.testing.assert_allclose(model.coefs_[1], 0.95 * start.coefs_[1], 1e-15)
     np.testing.assert_array_equal(model.intercepts_[0], -1.0)
     np.testing.assert_array_equal(model.intercepts_[1], 0.25)
+
+
+@pytest.mark.parametrize("warmup, restarts", [(0.0, 0), (0.25, 0), (0.0, 3), (0.4, 1)])
+def test_cosine_falls_from_the_rate_to_0_in_each_of_its_parts(warmup, restarts):
+    n_epochs, n_batches, rate = 20, 50, 0.3
+    schedule = cbp.schedules.Cosine(warmup, restarts)
+    rates = np.concatenate(
+        [schedule.rates(rate, n_batches, epoch, n_epochs) for epoch in range(n_epochs)]
+    )
+    assert ((rates > 0) & (rates < rate)).all()
+    n_rising = round(warmup * rates.size)
+    rising = (np.arange(n_rising) + 0.5) / max(n_rising, 1) * rate
+    np.testing.assert_allclose(rates[:n_rising], rising, 1e-12)
+    for part in np.split(rates[n_rising:], restarts + 1):
+        angle = np.pi * (np.arange(part.size) + 0.5) / part.size
+        np.testing.assert_allclose(part, rate * np.cos(angle / 2) ** 2, 1e-9)
+    beyond = schedule.rates(rate, n_batches, n_epochs, n_epochs)
+    np.testing.assert_array_equal(beyond, 0.0)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw"])
+def test_cosine_acts_with_every_solver_that_goes_by_batches(solver):
+    steady, annealed = (
+        weights(solver=solver, learning_rate=name) for name in ("constant", "cosine")
+    )
+    assert not np.array_equal(steady, annealed)
+
+
+def test_calls_of_partial_fit_go_along_the_cosine_of_a_fit():
+    params = {"hidden_layer_sizes": (4,), "max_iter": 5, "random_state": 0}
+    params |= {"learning_rate": cbp.schedules.Cosine(0.2, 1), "batch_size": 7}
+    at_once, by_calls = cbp.MLPRegressor(**params), cbp.MLPRegressor(**params)
+    at_once.fit(X, y)
+    for _ in range(5):
+        by_calls.partial_fit(X, y)
+    np.testing.assert_array_equal(by_calls.coefs_[0], at_once.coefs_[0])
+    np.testing.assert_array_equal(
+        by_calls.partial_fit(X, y).coefs_[0], at_once.coefs_[0]
+    )

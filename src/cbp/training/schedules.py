@@ -113,8 +113,48 @@ class Adaptive(Schedule):
         return rate / self.divisor if rate > self.smallest else None
 
 
+@dataclass
+class Cosine(Schedule):
+    """Half a cosine from the initial rate to 0 (Loshchilov and Hutter 2017).
+
+    Each batch has a rate of its own. The cosine lasts for the `max_iter` epochs of a
+    fit, or for as many calls of partial_fit; after them the rate is 0.
+
+    Parameters
+    ----------
+    warmup : float, default=0.0
+        Share of training, in [0, 1), before the cosine, in which the rate rises from 0
+        in a straight line.
+    restarts : int, default=0
+        How many times the cosine begins anew, in equal parts of what is left.
+
+    Examples
+    --------
+    >>> import cbp
+    >>> cbp.schedules.Cosine().rates(0.1, n_batches=2, epoch=0, n_epochs=1).round(4)
+    array([0.0854, 0.0146])
+    """
+
+    warmup: float = 0.0
+    restarts: int = 0
+
+    name = "cosine"
+    text = "half a cosine from `learning_rate_init` to 0 over `max_iter` epochs"
+    ranges = {"warmup": "[0, 1)", "restarts": "int [0, inf)"}  # noqa: RUF012
+
+    def rates(self, rate, n_batches, epoch, n_epochs):
+        # In the middle of a batch, so that neither the first nor the last has 0.
+        progress = (epoch + (np.arange(n_batches) + 0.5) / n_batches) / n_epochs
+        after = np.maximum(progress - self.warmup, 0.0) / (1.0 - self.warmup)
+        of_cycle = np.where(after < 1.0, after * (self.restarts + 1) % 1.0, 1.0)
+        cosine = 0.5 * (1.0 + np.cos(np.pi * of_cycle))
+        if self.warmup > 0.0:
+            cosine *= np.minimum(progress / self.warmup, 1.0)
+        return rate * cosine
+
+
 #: By name.
-SCHEDULES = named(Constant, InverseScaling, Adaptive)
+SCHEDULES = named(Constant, InverseScaling, Adaptive, Cosine)
 
 
 def resolve_schedule(schedule, solver, params=None):
