@@ -108,15 +108,24 @@ cdef void draw_block(
     Py_ssize_t n, uint64_t *j_out,
 ) noexcept nogil:
     """j for i = last, ..., last - n + 1, and their entries on the way to the cache."""
-    cdef bint is_long = mask >> 32 != 0
-    cdef uint64_t draw
+    cdef void *state = bits.state
     cdef Py_ssize_t found = 0
-    while found < n:
-        draw = bits.next_uint64(bits.state) if is_long else bits.next_uint32(bits.state)
-        draw &= mask
-        j_out[found] = draw
-        CBP_PREFETCH(rows + draw)
-        found += draw <= <uint64_t>(last - found)
+    if mask >> 32:
+        while found < n:
+            found += counts(bits.next_uint64(state) & mask, rows, last, j_out, found)
+    else:
+        while found < n:
+            found += counts(bits.next_uint32(state) & mask, rows, last, j_out, found)
+
+
+cdef inline bint counts(
+    uint64_t draw, const ptrdiff_t *rows, Py_ssize_t last, uint64_t *j_out,
+    Py_ssize_t found,
+) noexcept nogil:
+    """Whether a draw is no more than the i that it is for; it is stored in any case."""
+    j_out[found] = draw
+    CBP_PREFETCH(rows + draw)
+    return draw <= <uint64_t>(last - found)
 
 
 cdef inline uint64_t ones_as_long_as(uint64_t i) noexcept nogil:

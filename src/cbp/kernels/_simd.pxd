@@ -21,6 +21,9 @@ cdef extern from "simd.h" nogil:
         double rate
         double alpha
         double S
+        double inverse_S
+        double correction
+        double epsilon
 
     ctypedef struct cbp_sparse_row:
         const void *values
@@ -88,6 +91,7 @@ cdef extern from "simd.h" nogil:
                       void *) noexcept nogil
         void (*regularize)(ptrdiff_t, const void *, void *, double,
                            double) noexcept nogil
+        void (*begin_step)(cbp_step *) noexcept nogil
         double (*update)(ptrdiff_t, const cbp_step *, int, double, const void *,
                          void *, void *, void *) noexcept nogil
         double (*sum_of_squares)(ptrdiff_t, const void *) noexcept nogil

@@ -685,7 +685,7 @@ cdef class Propagator:
         n_batches = -(-order.size // self.batch_size)
         if (
             not isinstance(rates, np.ndarray)
-            or rates.dtype != np.float64
+            or cnp.PyArray_TYPE(rates) != cnp.NPY_FLOAT64
             or (<object>rates).shape != (n_batches,)
             or not is_plain(rates)
         ):
@@ -751,11 +751,11 @@ ctypedef fused index:
 
 cdef bint are_below(index *numbers, Py_ssize_t n, Py_ssize_t end) noexcept nogil:
     """Whether n numbers are all within 0 <= number < end."""
-    cdef index least = 0, greatest = 0
     cdef Py_ssize_t i
     for i in range(n):
-        least, greatest = min(least, numbers[i]), max(greatest, numbers[i])
-    return 0 <= least and (n == 0 or greatest < end)
+        if <size_t>numbers[i] >= <size_t>end:  # what is negative becomes huge
+            return False
+    return True
 
 
 def available_instruction_sets():

@@ -339,12 +339,10 @@ cdef inline void propagate(
 
 
 cdef inline void begin_step(const Run *run, Progress *progress) noexcept nogil:
-    cdef cbp_step *step = &progress.step
     progress.steps += 1
-    step.powers[0] *= step.hyperparameters[0]
-    step.powers[1] *= step.hyperparameters[1]
-    step.rate = run.rates[progress.batch]
-    step.S = progress.weight
+    progress.step.rate = run.rates[progress.batch]
+    progress.step.S = progress.weight
+    run.net.k.begin_step(&progress.step)
 
 
 cdef inline void work_off(

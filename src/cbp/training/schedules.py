@@ -49,7 +49,9 @@ class Schedule(Spec):
         -------
         rates : ndarray of shape (n_batches,), float64
         """
-        return np.full(n_batches, rate)
+        rates = np.empty(n_batches)
+        rates.fill(rate)
+        return rates
 
     def after_epoch(self, rate, initial, t):
         """The rate of the next epoch, after t samples."""

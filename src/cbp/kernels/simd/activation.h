@@ -5,6 +5,7 @@
 #define CBP_ACTIVATION_H
 
 #include "elementary.h"
+#include "panel.h"
 #include "simd.h"
 
 /* A cbp_function in reals, by value: a constant code, and parameters in registers. */
@@ -107,7 +108,10 @@ static void activate_rows(const cbp_function *g, ptrdiff_t rows, ptrdiff_t colum
 static void slope_rows(const cbp_function *g, ptrdiff_t rows, ptrdiff_t columns,
                        ptrdiff_t stride, const real *source, real *delta)
 {
-#define PASS(f) slope_each(f, rows, columns, stride, source, delta)
+    const int fills_panel = columns == PANEL; /* then without a loop over its vectors */
+#define PASS(f)                                                                       \
+    fills_panel ? slope_each(f, rows, PANEL, stride, source, delta)                   \
+                : slope_each(f, rows, columns, stride, source, delta)
     switch (code_of(g)) { CBP_ACTIVATIONS(CASE_OF_PASS) }
 #undef PASS
 }

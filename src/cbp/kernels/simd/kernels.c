@@ -76,6 +76,7 @@ const cbp_kernels CBP_TABLE = {
     .error_signal = error_signal,
     .weigh = weigh,
     .regularize = regularize,
+    .begin_step = begin_step,
     .update = update,
     .sum_of_squares = sum_of_squares,
     .weighted_sum = weighted_sum,

@@ -139,22 +139,19 @@ INLINE vec canonical_softmax(const int across, ptrdiff_t n, ptrdiff_t step, cons
     return sum_over_nodes(across, C);
 }
 
-/* The losses that go with any output: dC_0/da of one output from error = a - y. */
-INLINE vec loss_slope(const function loss, vec error)
+/* The losses that go with any output: dC_0/da of one output from error = a - y, and the
+ * factor that makes twice C_0 of it: the multiply-add stays one for all. */
+INLINE vec loss_slope(const function loss, vec error, vec *factor_out)
 {
+    vec slope = error;
+    *factor_out = error;
     switch (loss.code) {
     case CBP_SUM_OF_SQUARES: return 2 * error;
-    case CBP_HUBER: return at_most(at_least(error, -loss.parameter[0]), loss.parameter[0]);
-    default: return error;
-    }
-}
-
-/* What dC_0/da is multiplied by to give twice C_0: the multiply-add stays one for all. */
-INLINE vec loss_factor(const function loss, vec error, vec dC_da)
-{
-    switch (loss.code) {
-    case CBP_HUBER: return 2 * error - dC_da;
-    default: return error;
+    case CBP_HUBER:
+        slope = at_most(at_least(error, -loss.parameter[0]), loss.parameter[0]);
+        *factor_out = 2 * error - slope;
+        return slope;
+    default: return slope;
     }
 }
 
@@ -169,8 +166,9 @@ INLINE vec of_errors(const int across, ptrdiff_t n, const function g,
         const ptrdiff_t at = vector_at(across, q, step);
         const ivec here = nodes_of(across, q, n);
         const vec a_q = load(a + at), error = keep(here, a_q - load(y + at));
-        const vec dC_da = loss_slope(loss, error);
-        C = C + dC_da * loss_factor(loss, error, dC_da);
+        vec factor;
+        const vec dC_da = loss_slope(loss, error, &factor);
+        C = C + dC_da * factor;
         along = along + dC_da * a_q;
         store(delta + at,
               keep(here, times_slope(g, g.from_z ? load(z + at) : a_q, dC_da)));

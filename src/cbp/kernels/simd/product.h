@@ -139,10 +139,17 @@ INLINE void forward_tile(const int M, const int V, ptrdiff_t n, int activation,
 
 /* identity and relu are done in the registers of a product, forward and backward; to
  * repeat the other activations in every tile's code would crowd the instruction cache.
- * They pass over a panel of a tile, fresh in the first cache. */
+ * They pass over a panel of some tiles, fresh in the first cache. */
 INLINE int needs_own_pass(int activation)
 {
     return activation != CBP_IDENTITY && activation != CBP_RELU;
+}
+
+/* Whether it is time for it: at the last tile, and whenever so many rows are waiting. */
+#define MOST_WAITING (4096 / (PANEL * (ptrdiff_t)sizeof(real)))
+INLINE int is_due(ptrdiff_t waiting, ptrdiff_t end, ptrdiff_t rows)
+{
+    return waiting >= MOST_WAITING || end == rows;
 }
 
 static void forward_together(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
@@ -153,19 +160,23 @@ static void forward_together(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
     const int activation = code_of(g);
     for (ptrdiff_t k = 0; k < n_in; k += depth) {
         const ptrdiff_t n = smaller(depth, n_in - k);
-        const int last = k + n == n_in;
+        const int last = k + n == n_in, passes = last && needs_own_pass(activation);
         const real *a_k = a_in + k / PANEL * step;
         for (ptrdiff_t j = 0; j < n_out; j += PANEL) {
             const ptrdiff_t V = panel_vectors(j, n_out), panel = j / PANEL * step;
             const real *w = W + n_in * j + k * V * LANES, *b_j = k ? NULL : b + j;
             real *a_j = a + panel, *z_j = z && last ? z + panel : NULL;
-            for (ptrdiff_t r = 0, M; r < rows; r += M) {
+            for (ptrdiff_t r = 0, passed = 0, M; r < rows; r += M) {
                 real *a_r = a_j + r * PANEL, *z_r = z_j ? z_j + r * PANEL : NULL;
                 M = tile_rows(V, rows - r);
                 RUN_TILE(M, V, forward_tile, n, last ? activation : CBP_IDENTITY, step,
                          a_k + r * PANEL, w, b_j, z_r, a_r);
-                if (last && needs_own_pass(activation))
-                    activate_rows(g, M, smaller(n_out - j, PANEL), PANEL, a_r, a_r);
+                if (passes && is_due(r + M - passed, r + M, rows)) {
+                    a_r = a_j + passed * PANEL;
+                    activate_rows(g, r + M - passed, smaller(n_out - j, PANEL), PANEL, a_r,
+                                  a_r);
+                    passed = r + M;
+                }
             }
         }
     }
@@ -217,18 +228,22 @@ static void backward_together(ptrdiff_t rows, ptrdiff_t n_next, ptrdiff_t n,
     const int activation = code_of(g);
     for (ptrdiff_t i = 0; i < n_next; i += depth) {
         const ptrdiff_t inner = smaller(depth, n_next - i);
-        const int last = i + inner == n_next;
+        const int last = i + inner == n_next, passes = last && needs_own_pass(activation);
         const real *delta_i = delta_next + i / PANEL * step;
         for (ptrdiff_t j = 0; j < n; j += PANEL) {
             const ptrdiff_t V = panel_vectors(j, n), panel = j / PANEL * step;
             const real *w = WT + n_next * j + i * V * LANES;
-            for (ptrdiff_t r = 0, M; r < rows; r += M) {
-                const ptrdiff_t at = panel + r * PANEL;
+            for (ptrdiff_t r = 0, passed = 0, M; r < rows; r += M) {
+                ptrdiff_t at = panel + r * PANEL;
                 M = tile_rows(V, rows - r);
                 RUN_TILE(M, V, backward_tile, inner, last ? activation : CBP_IDENTITY, step,
                          i == 0, delta_i + r * PANEL, w, source + at, delta + at);
-                if (last && needs_own_pass(activation))
-                    slope_rows(g, M, smaller(n - j, PANEL), PANEL, source + at, delta + at);
+                if (passes && is_due(r + M - passed, r + M, rows)) {
+                    at = panel + passed * PANEL;
+                    slope_rows(g, r + M - passed, smaller(n - j, PANEL), PANEL, source + at,
+                               delta + at);
+                    passed = r + M;
+                }
             }
         }
     }

@@ -74,6 +74,7 @@ typedef struct {
     double powers[2]; /* the first two, to the power of the number of this step, from 1 */
     double rate;      /* of this step */
     double alpha, S;  /* the gradient of a coef is (grad + alpha coef) / S */
+    double inverse_S, correction, epsilon; /* as `begin_step` has them */
 } cbp_step;
 
 /* One row of a sparse X, in place: `count` reals and, as int32 or int64, their columns. */
@@ -185,6 +186,9 @@ typedef struct {
 
     /* grad = (grad + alpha * param) / S over n packed parameters. */
     void (*regularize)(ptrdiff_t n, const void *params, void *grad, double alpha, double S);
+
+    /* Makes the powers those of the next step, and works out what follows from them. */
+    void (*begin_step)(cbp_step *step);
 
     /* A step over n packed parameters, whose rate is `factor` times that of the others;
      * only coefs are penalised and decay. m and v are the solver's moments, of which it

@@ -40,6 +40,20 @@ static void regularize(ptrdiff_t n, const void *params, void *grad_, double alph
         store(grad + i, mean_gradient(load(grad + i), load(w + i), (real)alpha, inverse_S));
 }
 
+static void begin_step(cbp_step *step)
+{
+    const double *beta = step->hyperparameters;
+    double *power = step->powers;
+    power[0] *= beta[0];
+    power[1] *= beta[1];
+    step->inverse_S = 1 / step->S;
+    if (step->solver == CBP_SGD) return;
+    step->correction = sqrt(1 - power[1]) / (1 - power[0]);
+    step->epsilon = beta[2] * (step->solver == CBP_ADAMW ? sqrt(1 - power[1]) : 1);
+    /* Not subnormal: flushed to zero it would let 0 be divided by 0. */
+    if (step->epsilon < SMALLEST_NORMAL) step->epsilon = SMALLEST_NORMAL;
+}
+
 /* Adam; hyperparameters beta_1, beta_2, epsilon. The corrections of the bias of m and v
  * are folded into the rate (Kingma and Ba 2015, the end of their section 2). If it is
  * decoupled, AdamW (Loshchilov and Hutter 2019): the fourth is the decay of coefs, and
@@ -47,18 +61,14 @@ static void regularize(ptrdiff_t n, const void *params, void *grad_, double alph
 INLINE double adam(const int decoupled, ptrdiff_t n, const cbp_step *step, int are_coefs,
                    double factor, const void *grad_, void *m_, void *v_, void *params)
 {
-    const double *beta = step->hyperparameters, *power = step->powers;
-    const double epsilon_ = decoupled ? beta[2] * sqrt(1 - power[1]) : beta[2];
+    const double *beta = step->hyperparameters;
     const double decay = decoupled && are_coefs ? step->rate * factor * beta[3] : 0;
-    const real *grad = grad_, inverse_S = (real)(1 / step->S);
+    const real *grad = grad_, inverse_S = (real)step->inverse_S;
     const real alpha = are_coefs ? (real)step->alpha : 0;
-    const real rate =
-        (real)(step->rate * factor * (sqrt(1 - power[1]) / (1 - power[0])));
+    const real rate = (real)(step->rate * factor * step->correction);
     const real beta_1 = (real)beta[0], rest_1 = (real)(1 - beta[0]);
     const real beta_2 = (real)beta[1], rest_2 = (real)(1 - beta[1]);
-    /* Not subnormal: flushed to zero it would let 0 be divided by 0. */
-    const real epsilon = (real)(epsilon_ < SMALLEST_NORMAL ? SMALLEST_NORMAL : epsilon_);
-    const real kept = (real)(1 - decay);
+    const real epsilon = (real)step->epsilon, kept = (real)(1 - decay);
     real *m = m_, *v = v_, *w = params;
     double squares = 0;
     assert(n % LANES == 0 && step->S > 0);
@@ -83,14 +93,13 @@ INLINE double adam(const int decoupled, ptrdiff_t n, const cbp_step *step, int a
 
 /* SGD; hyperparameters momentum, Nesterov's or not. velocity = momentum velocity - rate g;
  * Nesterov's step looks one velocity ahead. */
-static double sgd(ptrdiff_t n, const cbp_step *step, int are_coefs, double factor,
-                  const void *grad_, void *velocity_, void *params)
+INLINE double sgd(const int nesterov, ptrdiff_t n, const cbp_step *step, int are_coefs,
+                  double factor, const void *grad_, void *velocity_, void *params)
 {
-    const real *grad = grad_, inverse_S = (real)(1 / step->S);
+    const real *grad = grad_, inverse_S = (real)step->inverse_S;
     const real alpha = are_coefs ? (real)step->alpha : 0;
     const real rate = (real)(step->rate * factor);
     const real momentum = (real)step->hyperparameters[0];
-    const int nesterov = step->hyperparameters[1] != 0;
     real *velocity = velocity_, *w = params;
     double squares = 0;
     assert(n % LANES == 0 && step->S > 0);
@@ -114,7 +123,10 @@ static double update(ptrdiff_t n, const cbp_step *step, int are_coefs, double fa
                      const void *grad, void *m, void *v, void *params)
 {
     switch (step->solver) {
-    case CBP_SGD: return sgd(n, step, are_coefs, factor, grad, m, params);
+    case CBP_SGD:
+        return step->hyperparameters[1] != 0
+                   ? sgd(1, n, step, are_coefs, factor, grad, m, params)
+                   : sgd(0, n, step, are_coefs, factor, grad, m, params);
     case CBP_ADAMW: return adam(1, n, step, are_coefs, factor, grad, m, v, params);
     default: return adam(0, n, step, are_coefs, factor, grad, m, v, params);
     }
