@@ -18,7 +18,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 import cbp
-from cbp.network import network
+from cbp.network import lending, network
 
 pytestmark = MARKS
 
@@ -302,12 +302,13 @@ class Watched:
 def inside(monkeypatch):
     """The names of the kernels that are running, of all networks made from now on."""
     inside = []
-    make = network.Network._propagator_of
-    monkeypatch.setattr(
-        network.Network,
-        "_propagator_of",
-        lambda self, *args: Watched(make(self, *args), inside),
-    )
+    make = lending.new_propagator
+
+    def watched(*spec, **options):
+        return Watched(make(*spec, **options), inside)
+
+    for user in (lending, network):
+        monkeypatch.setattr(user, "new_propagator", watched)
     return inside
 
 

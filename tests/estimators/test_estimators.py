@@ -608,7 +608,7 @@ def test_fit_changes_nothing_it_was_given():
         ({"alpha": np.inf}, "alpha"),
         ({"batch_size": 0}, "The 'batch_size' parameter"),
         ({"batch_size": 2.5}, "The 'batch_size' parameter"),
-        ({"learning_rate": "cosine"}, "The 'learning_rate' parameter"),
+        ({"learning_rate": "linear"}, "The 'learning_rate' parameter"),
         ({"learning_rate_init": 0.0}, "The 'learning_rate_init' parameter"),
         ({"power_t": -0.5}, "The 'power_t' parameter"),
         ({"max_iter": 0}, "The 'max_iter' parameter"),

@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from cbp import MLPClassifier, MLPEstimator, MLPRegressor
 from cbp.export.scikit_learn import from_sklearn, to_sklearn
-from cbp.network import network
+from cbp.network import lending, network
 from cbp.training import threads
 from cbp.training.threads import WORTH_COUNTING, available_threads, threads_for
 
@@ -188,13 +188,14 @@ def test_much_work_does(eight_cores):
 def handed_down(eight_cores, monkeypatch):
     """The numbers of threads that the propagators of all networks are made with."""
     numbers = []
-    make = network.Network._propagator_of
+    make = lending.new_propagator
 
-    def record(self, output_activation, loss, n_threads):
+    def record(*spec, n_threads=1):
         numbers.append(n_threads)
-        return make(self, output_activation, loss, n_threads)
+        return make(*spec, n_threads=n_threads)
 
-    monkeypatch.setattr(network.Network, "_propagator_of", record)
+    for user in (lending, network):
+        monkeypatch.setattr(user, "new_propagator", record)
     monkeypatch.setattr(threads, "WORTH_COUNTING", 1000)
     return numbers
 

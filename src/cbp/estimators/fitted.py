@@ -25,7 +25,8 @@ from cbp.data.targets import (
     number_targets,
 )
 from cbp.functions.losses import classifies
-from cbp.network.network import Network, count_params
+from cbp.network.network import Network
+from cbp.network.parameters import count_params
 from cbp.training.threads import threads_for
 
 

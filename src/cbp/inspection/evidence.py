@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from cbp.training.measures import relative_change, root_mean_square
+from cbp.training.record import relative_change, root_mean_square
 from cbp.training.solvers import is_stochastic
 from cbp.training.trainer import AUTO_BATCH_SIZE, DivergenceError
 

@@ -7,14 +7,10 @@ workspace; the caller owns everything that is passed in.
 The estimators train a `Network`; a `Network` knows nothing of estimators.
 """
 
-import os
 import sys
 from contextlib import contextmanager
 from copy import copy
-from importlib import import_module
-from itertools import chain, pairwise
 from numbers import Integral, Real
-from operator import is_
 
 import numpy as np
 from scipy.sparse import issparse
@@ -23,6 +19,8 @@ from sklearn.utils import check_random_state
 from cbp.data.arrays import check_sample_weight, dense_array, sparse_rows
 from cbp.functions.losses import resolve_functions
 from cbp.network.backprop import Backprop, check_index
+from cbp.network.lending import Pool, new_propagator
+from cbp.network.parameters import Parameters, count_params, draw_params, views
 
 #: What is settled when a network is made.
 SETTINGS = (
@@ -32,15 +30,6 @@ SETTINGS = (
 
 #: No network has more parameters: sizes of buffers, in bytes, cannot overflow.
 MOST_PARAMS = sys.maxsize >> 16
-
-#: Workspaces kept for the next call, as many as threads often call at once.
-MOST_IDLE = 4
-
-#: CBP_IMPLEMENTATION -> the module whose `Propagator` does the arithmetic.
-IMPLEMENTATIONS = {
-    "kernels": "cbp.kernels.propagator",
-    "reference": "cbp.reference.propagator",
-}
 
 
 class Network:
@@ -140,10 +129,18 @@ class Network:
         self.alpha = _check_alpha(alpha)
         self.dtype = _check_dtype(dtype)
         if params is None:
-            params = self._draw_params(check_random_state(random_state), hidden.scale)
+            rng = check_random_state(random_state)
+            params = draw_params(self.layer_sizes, rng, hidden.scale)
+            params = params.astype(self.dtype, copy=False)
         else:
             params = np.array(self._check_params(params))
-        self._own(params)
+        self.n_params = params.size
+        self._parameters = Parameters(self.layer_sizes, params)
+        self.coefs_ = list(self._parameters.coefs)
+        self.intercepts_ = list(self._parameters.intercepts)
+        functions = self.activation, self.output_activation, self.loss
+        self._spec = self.layer_sizes, *functions, self.alpha, self.dtype
+        self._pool = Pool(*self._spec)
 
     def __setattr__(self, name, value):
         if name in SETTINGS and name in vars(self):
@@ -162,27 +159,12 @@ class Network:
 
     # -- parameters ------------------------------------------------------------
 
-    def _draw_params(self, rng, factor):
-        coefs, intercepts = [], []
-        for n_in, n_out in pairwise(self.layer_sizes):
-            bound = np.sqrt(factor / (n_in + n_out))
-            coefs.append(rng.uniform(-bound, bound, n_in * n_out))
-            intercepts.append(rng.uniform(-bound, bound, n_out))
-        return np.concatenate(coefs + intercepts).astype(self.dtype, copy=False)
-
-    def _own(self, params):
-        """Make `params` the vector of this network and cut the views into it."""
-        self._params, self.n_params = params, params.size
-        self.coefs_, self.intercepts_ = self._views(params)
-        self._own_views = [*self.coefs_, *self.intercepts_]
-        self._idle_propagators = []
-
     @property
     def params_(self):
         """All parameters; assigning copies into the vector, which stays the same."""
         if not self.owns(self.coefs_, self.intercepts_):
             self.set_weights(self.coefs_, self.intercepts_)
-        return self._params
+        return self._parameters.vector
 
     @params_.setter
     def params_(self, values):
@@ -190,19 +172,7 @@ class Network:
 
     def copy_params(self):
         """All parameters in a vector of their own."""
-        self._adopt_replaced_entries()
-        return self._params.copy()
-
-    def _views(self, flat):
-        """Views into `flat`, shaped as the coefs and the intercepts."""
-        coefs, intercepts, start = [], [], 0
-        for n_in, n_out in pairwise(self.layer_sizes):
-            coefs.append(flat[start : start + n_in * n_out].reshape(n_in, n_out))
-            start += n_in * n_out
-        for n_out in self.layer_sizes[1:]:
-            intercepts.append(flat[start : start + n_out])
-            start += n_out
-        return coefs, intercepts
+        return self._current_params().copy()
 
     def set_weights(self, coefs, intercepts):
         """Copy the given arrays into `params_`, as far as they are not its own views.
@@ -220,71 +190,37 @@ class Network:
             If the number of arrays or a shape does not fit `layer_sizes`; nothing
             is copied then.
         """
-        self._read(coefs, intercepts)
+        self._parameters.read(coefs, intercepts)
         self._show_own_views()
 
     def owns(self, coefs, intercepts):
         """Whether these are the network's own views of `params_`, and no others."""
-        if len(coefs) + len(intercepts) != len(self._own_views):
-            return False
-        return all(map(is_, chain(coefs, intercepts), self._own_views))
+        return self._parameters.are(coefs, intercepts)
 
     def _show_own_views(self):
-        n_layers = len(self.layer_sizes) - 1
         if not (isinstance(self.coefs_, list) and isinstance(self.intercepts_, list)):
             self.coefs_, self.intercepts_ = [], []
         # In place: a list that the user holds goes on to have effect.
-        self.coefs_[:] = self._own_views[:n_layers]
-        self.intercepts_[:] = self._own_views[n_layers:]
+        self.coefs_[:] = self._parameters.coefs
+        self.intercepts_[:] = self._parameters.intercepts
 
-    def _adopt_replaced_entries(self):
-        """What was put into `coefs_` and `intercepts_` goes into the vector.
+    def _current_params(self):
+        """The vector, with what was put into `coefs_` and `intercepts_` since.
 
         The user's arrays stay in the lists: what is written into them later has its
         effect at the next use. Only a view of the vector itself cannot stay, since it
         would be copied again, changed, at each use.
         """
-        if self.owns(self.coefs_, self.intercepts_):
-            return
-        foreign = self._read(self.coefs_, self.intercepts_)
-        if any(np.may_share_memory(array, self._params) for array in foreign):
-            self._show_own_views()
-
-    def _read(self, coefs, intercepts):
-        """Copy the arrays into the vector unless they are its views; returns those."""
-        n_layers = len(self.layer_sizes) - 1
-        if len(coefs) != n_layers or len(intercepts) != n_layers:
-            raise ValueError(
-                f"coefs_ and intercepts_ have {len(coefs)} and {len(intercepts)} "
-                f"entries; a network of sizes {self.layer_sizes} wants {n_layers}."
-            )
-        given = zip(self._own_views, [*coefs, *intercepts], strict=True)
-        foreign = [
-            (view, array, self._check_weights(i, array))
-            for i, (view, array) in enumerate(given)
-            if array is not view
-        ]
-        for view, _, checked in foreign:
-            view[...] = checked
-        return [array for _, array, _ in foreign]
-
-    def _check_weights(self, i, array):
-        """`array` as it can be copied into the i-th of the network's views."""
-        n_layers, shape = len(self.layer_sizes) - 1, self._own_views[i].shape
-        name = f"{'coefs_' if i < n_layers else 'intercepts_'}[{i % n_layers}]"
-        array = dense_array(name, array, self.dtype, n_dims=(1, 2), finite=False)
-        if array.shape != shape:
-            raise ValueError(
-                f"{name} has shape {array.shape}; a network of sizes "
-                f"{self.layer_sizes} wants {shape}."
-            )
-        # Another view of the parameters would change while they are written.
-        return array.copy() if np.may_share_memory(array, self._params) else array
+        parameters = self._parameters
+        if not parameters.are(self.coefs_, self.intercepts_):
+            foreign = parameters.read(self.coefs_, self.intercepts_)
+            if parameters.shares_memory(foreign):
+                self._show_own_views()
+        return parameters.vector
 
     def __getstate__(self):
-        self._adopt_replaced_entries()
         sizes = {"layer_sizes": self.layer_sizes}
-        return {**sizes, **self.settings, "params_": self._params}
+        return {**sizes, **self.settings, "params_": self._current_params()}
 
     def __setstate__(self, state):
         settings = dict(state)
@@ -322,12 +258,12 @@ class Network:
         X = self._check_X(X, min_rows=0)
         a_out = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         if n_threads > 1:
-            self.make_propagator(n_threads).forward(self._params, X, a_out)
+            self.make_propagator(n_threads).forward(self._current_params(), X, a_out)
             return a_out
         # Without `with`, which takes a tenth of the time that one row does.
-        propagator = self._take_propagator()
-        propagator.forward(self._params, X, a_out)
-        self._put_back(propagator)
+        propagator = self._pool.take()
+        propagator.forward(self._current_params(), X, a_out)
+        self._pool.put_back(propagator)
         return a_out
 
     def backprop(self, X, y, sample_weight=None):
@@ -359,19 +295,18 @@ class Network:
             [np.empty((n, width), self.dtype) for width in self.layer_sizes[1:]]
             for _ in range(3)
         )
-        gradient = np.empty_like(self._params)
+        params = self._current_params()
+        gradient = np.empty_like(params)
         with self.propagator() as propagator:
-            propagator.inspect(
-                self._params, X, y, sample_losses, z, a, delta, input_grads
-            )
-            loss = propagator.loss_and_grad(self._params, X, y, sample_weight, gradient)
+            propagator.inspect(params, X, y, sample_losses, z, a, delta, input_grads)
+            loss = propagator.loss_and_grad(params, X, y, sample_weight, gradient)
         return Backprop(
             loss,
             sample_losses,
             [None, *z],
             [X, *a],
             [None, *delta],
-            *self._views(gradient),
+            *views(self.layer_sizes, gradient),
             input_grads,
             y.copy(),
             None if sample_weight is None else sample_weight.copy(),
@@ -442,11 +377,12 @@ class Network:
             As `forward`.
         """
         X = self._check_X(X, min_rows=0)
-        self._adopt_replaced_entries()
         z_out = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         # With the identity for an output activation a^L is z^L.
-        linear = self._propagator_of("identity", "squared_error", n_threads)
-        linear.forward(self._params, X, z_out)
+        sizes, g, _, _, *rest = self._spec
+        spec = sizes, g, "identity", "squared_error", *rest
+        linear = new_propagator(*spec, n_threads=n_threads)
+        linear.forward(self._current_params(), X, z_out)
         return z_out
 
     def hidden_activations(self, X, layer, *, n_threads=1):
@@ -479,8 +415,7 @@ class Network:
 
     def _cut_after(self, layer):
         """The network whose output is the activation of a hidden layer of this one."""
-        self._adopt_replaced_entries()
-        coefs, intercepts = self._views(self._params)
+        coefs, intercepts = views(self.layer_sizes, self._current_params())
         kept = [*coefs[:layer], *intercepts[:layer]]
         return Network(
             self.layer_sizes[: layer + 1],
@@ -496,37 +431,13 @@ class Network:
 
         Calls at the same time, from several threads, get one each.
         """
-        propagator = self._take_propagator()
+        propagator = self._pool.take()
         yield propagator
-        self._put_back(propagator)
-
-    def _take_propagator(self):
-        self._adopt_replaced_entries()
-        try:
-            return self._idle_propagators.pop()
-        except IndexError:
-            return self._propagator_of(self.output_activation, self.loss, 1)
-
-    def _put_back(self, propagator):
-        if len(self._idle_propagators) < MOST_IDLE and not propagator.in_training:
-            self._idle_propagators.append(propagator)
+        self._pool.put_back(propagator)
 
     def make_propagator(self, n_threads=1):
         """A new `Propagator`, whose workspace goes when it goes: for long calls."""
-        self._adopt_replaced_entries()
-        return self._propagator_of(self.output_activation, self.loss, n_threads)
-
-    def _propagator_of(self, output_activation, loss, n_threads):
-        propagator = _implementation().Propagator(
-            self.layer_sizes,
-            self.activation,
-            output_activation,
-            loss,
-            self.alpha,
-            self.dtype,
-        )
-        propagator.use_threads(n_threads)
-        return propagator
+        return new_propagator(*self._spec, n_threads=n_threads)
 
     # -- the checking door -----------------------------------------------------
 
@@ -562,7 +473,7 @@ class Network:
 
     def _check_params(self, params):
         if params is None:
-            return self._params
+            return self._current_params()
         # An optimiser may try parameters that are not finite; the loss then tells it.
         params = dense_array("params", params, self.dtype, n_dims=(1,), finite=False)
         n_params = count_params(self.layer_sizes)
@@ -575,40 +486,23 @@ class Network:
 
     def _check_grad_out(self, grad_out, params):
         if grad_out is None:
-            return np.empty_like(self._params)
+            return np.empty_like(self._parameters.vector)
         if not (
             isinstance(grad_out, np.ndarray)
             and grad_out.dtype == self.dtype
-            and grad_out.shape == self._params.shape
+            and grad_out.shape == self._parameters.vector.shape
             and grad_out.flags.carray
         ):
             raise ValueError(
                 f"grad_out must be a writable, contiguous array of shape "
-                f"{self._params.shape} and dtype {self.dtype}."
+                f"{self._parameters.vector.shape} and dtype {self.dtype}."
             )
-        for used in (params, self._params):
+        for used in (params, self._parameters.vector):
             if np.may_share_memory(grad_out, used):
                 raise ValueError(
                     "grad_out shares memory with the parameters; give another array."
                 )
         return grad_out
-
-
-def _implementation():
-    name = os.environ.get("CBP_IMPLEMENTATION") or "kernels"
-    _check_name("CBP_IMPLEMENTATION", name, tuple(IMPLEMENTATIONS))
-    return import_module(IMPLEMENTATIONS[name])
-
-
-def _check_name(what, name, names):
-    if not isinstance(name, str) or name not in names:
-        raise ValueError(f"{what}={name!r} is unknown; it must be one of {names}.")
-    return name
-
-
-def count_params(layer_sizes):
-    """The number of parameters of a network of these sizes."""
-    return sum((int(n_in) + 1) * int(n_out) for n_in, n_out in pairwise(layer_sizes))
 
 
 def _check_layer_sizes(layer_sizes):

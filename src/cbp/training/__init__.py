@@ -7,8 +7,7 @@
     history         what the finished epochs have led to, and when they stop improving
     early_stopping  the score of held-out rows
     lbfgs           the loop for scipy's L-BFGS-B: iterations in the place of epochs
-    record          `Record`: what the layers went through in each epoch
-    measures        how large numbers are, and how much they have changed
+    record          `Record`: what the layers went through in each epoch, and measures
     threads         how many threads a call may use
 
 Above `network`, below `estimators`, of which nothing here knows. Moments are the

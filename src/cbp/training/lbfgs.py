@@ -14,8 +14,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from cbp.network.network import Network
-from cbp.training.measures import relative_change
-from cbp.training.record import Record
+from cbp.training.record import Record, relative_change
 from cbp.training.state import TrainingState
 from cbp.training.trainer import DivergenceError, divergence_message
 

@@ -18,7 +18,7 @@ from cbp.inspection.displays.plotting import (
 )
 from cbp.inspection.displays.wording import change
 from cbp.inspection.samples import backprop_of, record_of, unit_of
-from cbp.training.measures import root_mean_square
+from cbp.training.record import root_mean_square
 
 #: Steps that change weights by about 1e-3 of their size train well (Karpathy, CS231n,
 #: "Neural Networks Part 3", ratio of weights to updates); a factor of ten either way.
