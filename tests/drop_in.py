@@ -51,11 +51,12 @@ class MLPClassifier(neural_network.MLPClassifier):
         return z.ravel() if z.shape[1] == 1 else z
 
 
-def samples(task, n_samples=60, seed=0):
-    """X (n, 4) and targets that depend on it, and on chance."""
+def samples(task, n_samples=60, seed=0, n_features=4, noise=0.5, dtype=np.float64):
+    """X (n, n_features) and targets that depend on it, and on chance."""
     rng = np.random.RandomState(seed)
-    X = rng.normal(size=(n_samples, 4))
-    signal = X @ rng.normal(size=(4, 3)) + rng.normal(size=(n_samples, 3)) / 2
+    X = rng.normal(size=(n_samples, n_features)).astype(dtype)
+    signal = X @ rng.normal(size=(n_features, 3))
+    signal += noise * rng.normal(size=(n_samples, 3))
     signal -= np.median(signal, axis=0)  # so that no class is rare
     codes = signal.argmax(axis=1)
     names = np.array(["a", "b", "c"])[codes]

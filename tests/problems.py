@@ -33,6 +33,11 @@ USUAL_ACTIVATION = "tanh"
 USUAL_PAIR = ("log_loss", "softmax")
 
 
+def varied_alone(activation, loss, output, *_):
+    """Whether a case has the usual activation, or the usual loss and output."""
+    return activation == USUAL_ACTIVATION or (loss, output) == USUAL_PAIR
+
+
 def activated(activation, z):
     """g(z) for z (n, n_l), number by number."""
     g = activations.OUTPUT_ACTIVATIONS[activation]()

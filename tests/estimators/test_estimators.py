@@ -8,6 +8,7 @@ import tracemalloc
 import warnings
 from functools import partial
 
+import drop_in
 import numpy as np
 import pytest
 from scipy import sparse
@@ -39,19 +40,8 @@ QUICK = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
 
 
 def samples(task, n_samples=40, seed=0, dtype=np.float64):
-    """X (n, 3) and targets that depend on it."""
-    rng = np.random.RandomState(seed)
-    X = rng.normal(size=(n_samples, 3)).astype(dtype)
-    signal = X @ rng.normal(size=(3, 3)) + 0.1
-    targets = {
-        "binary": np.where(signal[:, 0] > 0, "yes", "no"),
-        "multiclass": np.array(["a", "b", "c"])[signal.argmax(axis=1)],
-        "multilabel": (signal > 0).astype(int),
-        "regression": signal[:, 0],
-        "multi-output": signal,
-        "poisson": np.floor(2 * np.exp(np.tanh(signal[:, 0]))),
-    }
-    return X, targets[task]
+    """X (n, 3) and targets that depend on it alone."""
+    return drop_in.samples(task, n_samples, seed, n_features=3, noise=0.0, dtype=dtype)
 
 
 def estimator(task, **params):

@@ -113,6 +113,16 @@ def test_every_record_has_its_case_in_kernels_and_reference(Propagator):
         Propagator((1, 1, 1), name, "identity", "squared_error", 0.0, np.float64)
 
 
+@pytest.mark.parametrize(
+    "Propagator",
+    [kernels.Propagator, reference.Propagator],
+    ids=["kernels", "reference"],
+)
+def test_a_loss_is_refused_for_an_output_that_it_is_not_defined_for(Propagator):
+    with pytest.raises(ValueError, match=r"'poisson' is not defined for .*'tanh'"):
+        Propagator((1, 1), "relu", "tanh", "poisson", 0.0, np.float64)
+
+
 def test_a_record_without_a_case_in_the_kernels_is_refused():
     class Unknown(cbp.activations.ReLU):
         name = "unknown"

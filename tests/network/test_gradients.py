@@ -13,11 +13,10 @@ from marks import by_design
 from problems import (
     ACTIVATIONS,
     PAIRS,
-    USUAL_ACTIVATION,
-    USUAL_PAIR,
     central_difference,
     distance_from_kinks,
     draw_targets,
+    varied_alone,
 )
 
 from cbp import Network
@@ -93,8 +92,7 @@ GRID = [
 
 def usual(activation, loss, output, depth):
     """Every activation below every loss; at the other depths each function once."""
-    alone = activation == USUAL_ACTIVATION or (loss, output) == USUAL_PAIR
-    return alone or depth < 2
+    return varied_alone(activation, loss, output) or depth < 2
 
 
 GRID = by_design(GRID, usual, quick=lambda *case: case[-1] == 1)

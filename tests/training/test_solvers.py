@@ -6,7 +6,6 @@ from sklearn.model_selection import GridSearchCV
 
 import cbp
 from cbp.kernels import propagator as kernels
-from cbp.reference import propagator as reference
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -85,28 +84,6 @@ def test_a_solver_without_a_case_in_the_kernels_is_refused():
     spec = (1, 1), "relu", "identity", "huber", 0.0, np.float64
     with pytest.raises(ValueError, match="kernels have no case for"):
         kernels.Propagator(*spec).use_solver(Unknown(), [np.zeros(2)])
-
-
-@pytest.mark.parametrize(
-    "Propagator",
-    [kernels.Propagator, reference.Propagator],
-    ids=["kernels", "reference"],
-)
-@pytest.mark.parametrize(
-    "moments, factors, message",
-    [
-        ([], None, "argument"),
-        ([np.zeros(3)], None, "velocity"),
-        ([np.zeros(2)], np.ones((2, 1)), "factors"),
-        ([np.zeros(2)], np.ones(2), "factors"),
-    ],
-)
-def test_what_does_not_fit_a_solver_is_refused(Propagator, moments, factors, message):
-    propagator = Propagator((1, 1), "relu", "identity", "huber", 0.0, np.float64)
-    with pytest.raises(ValueError, match=message):
-        propagator.use_solver(cbp.solvers.SGD(), moments, 0, factors)
-    with pytest.raises(ValueError, match="use_solver"):
-        propagator.begin_training(np.ones(2), X[:, :1], X[:, 1:], None, 1)
 
 
 def test_adamw_is_algorithm_2_of_its_authors():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from drop_in import samples
 from problems import SOLVERS
 from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
@@ -28,20 +29,10 @@ RTOL, ATOL = 1e-7, 1e-10
 
 def data(task, seed):
     """X, y and the pair of classes (ours, scikit-learn's) of a task."""
-    rng = np.random.RandomState(seed)
-    X = rng.normal(size=(N_SAMPLES, N_FEATURES))
-    signal = X @ rng.normal(size=(N_FEATURES, 3)) + 0.3 * rng.normal(size=(1, 3))
-    targets = {
-        "binary": np.where(signal[:, 0] > 0, "yes", "no"),
-        "multiclass": signal.argmax(axis=1) + 5,
-        "multilabel": (signal > 0).astype(int),
-        "regression": np.tanh(signal[:, 0]),
-        "multi-output": np.tanh(signal),
-        "poisson": rng.poisson(np.exp(np.tanh(signal[:, 0]))),
-    }
+    X, y = samples(task, N_SAMPLES, seed, N_FEATURES)
     kind = "Classifier" if task.startswith(("bin", "multic", "multil")) else "Regressor"
     classes = getattr(cbp, f"MLP{kind}"), getattr(neural_network, f"MLP{kind}")
-    return X, targets[task], classes
+    return X, y, classes
 
 
 def fit_both(task, seed, sample_weight=None, **params):

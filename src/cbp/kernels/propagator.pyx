@@ -31,8 +31,8 @@ from itertools import combinations
 import numpy as np
 from scipy.sparse import issparse
 
-from cbp.functions.activations import OUTPUT_ACTIVATIONS, resolve_activation
-from cbp.functions.losses import resolve_loss
+from cbp.functions.activations import OUTPUT_ACTIVATIONS
+from cbp.functions.losses import resolve_functions
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
@@ -152,9 +152,7 @@ cdef class Propagator:
             )
         self.n_params = n_params
         net.L = len(self.layer_sizes) - 1
-        hidden = resolve_activation(activation)
-        output = resolve_activation(output_activation, activations=OUTPUT_ACTIVATIONS)
-        loss = resolve_loss(loss)
+        hidden, output, loss = resolve_functions(activation, output_activation, loss)
         net.loss = function_of(loss, cbp_loss_code(loss.name.encode()))
         self.takes_codes = loss.takes_codes(output)
         self.run.alpha = alpha
