@@ -127,12 +127,11 @@ class Fit:
     def _state(self):
         """Where training begins, but for the parameters."""
         estimator, before = self.estimator, self.before
-        params = estimator.get_params(deep=False)
-        solver = resolve_solver(estimator.solver, params)
+        solver = resolve_solver(estimator.solver, estimator)
         state = TrainingState.begin(
             self.network.params_,
             solver,
-            schedule=resolve_schedule(estimator.learning_rate, solver, params),
+            schedule=resolve_schedule(estimator.learning_rate, solver, estimator),
             learning_rate_init=float(estimator.learning_rate_init),
             rng=self.rng,
             rows=self._rows() if solver.is_stochastic else None,

@@ -77,7 +77,7 @@ def _in_words(allowed):
     return f"{whole}in {allowed.removeprefix('int ')}"
 
 
-def resolve(what, given, specs, params=None):
+def resolve(what, given, specs, owner=None):
     """The spec that a name or a spec stands for, as an object of its own.
 
     Parameters
@@ -87,8 +87,9 @@ def resolve(what, given, specs, params=None):
     given : str or Spec
     specs : dict of {str: type}
         The specs there are, by name.
-    params : dict or None, default=None
-        Parameters that a name takes: those of them that its spec has.
+    owner : object, default=None
+        A name takes its parameters from the attributes that are called like them; the
+        default, if there is none.
 
     Raises
     ------
@@ -96,8 +97,9 @@ def resolve(what, given, specs, params=None):
         If it is neither the name of one of them nor one of them.
     """
     if isinstance(given, str) and given in specs:
-        spec, params = specs[given], params or {}
-        return spec(**{name: params[name] for name in spec.ranges if name in params})
+        spec = specs[given]
+        shared = [name for name in spec.ranges if hasattr(owner, name)]
+        return spec(**{name: getattr(owner, name) for name in shared})
     if isinstance(given, tuple(specs.values())):
         return copy(given)
     classes = ", ".join(spec.__name__ for spec in specs.values())

@@ -159,7 +159,7 @@ class Cosine(Schedule):
 SCHEDULES = named(Constant, InverseScaling, Adaptive, Cosine)
 
 
-def resolve_schedule(schedule, solver, params=None):
+def resolve_schedule(schedule, solver, owner=None):
     """The record that a name, or a record, stands for; constant if it does not act.
 
     Parameters
@@ -167,9 +167,9 @@ def resolve_schedule(schedule, solver, params=None):
     schedule : str or Schedule
         As an estimator's `learning_rate`.
     solver : Solver
-    params : dict or None, default=None
-        Of these a name takes those that its schedule has.
+    owner : MLPEstimator, default=None
+        A name takes those of its parameters that are called like the schedule's.
     """
-    schedule = resolve("learning_rate", schedule, SCHEDULES, params)
+    schedule = resolve("learning_rate", schedule, SCHEDULES, owner)
     acts = schedule.solvers is None or solver.name in schedule.solvers
     return schedule if acts else Constant()

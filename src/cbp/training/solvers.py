@@ -197,16 +197,16 @@ class LBFGS(Solver):
 SOLVERS = named(LBFGS, SGD, Adam, AdamW)
 
 
-def resolve_solver(solver, params=None):
+def resolve_solver(solver, owner=None):
     """The record that a name, or a record, stands for.
 
     Parameters
     ----------
     solver : str or Solver
-    params : dict or None, default=None
-        Of these a name takes those that its solver has.
+    owner : MLPEstimator, default=None
+        A name takes those of its parameters that are called like the solver's.
     """
-    return resolve("solver", solver, SOLVERS, params)
+    return resolve("solver", solver, SOLVERS, owner)
 
 
 def is_stochastic(solver):
