@@ -136,7 +136,7 @@ class BuildExt(build_ext):
             flags += ["-g1"]
         elif DEBUG:
             flags += ["-g"]
-        # -Og keeps more accesses to check than -O1, in a third of its compile time.
+        # The kernels compile in a third of the time that -O1 takes with the sanitizers.
         return flags + (["-Og", "-UNDEBUG"] if DEBUG else ["-O2", "-g0", "-DNDEBUG"])
 
     def compile_kernels(self, isa, dtype, flags):
